@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A Linux guest of Ringlet: what its drivers and its own files share. */
+#ifndef _ASM_X86_RINGLET_H
+#define _ASM_X86_RINGLET_H
+
+#include <linux/types.h>
+#include <ringlet/hypercall.h>
+
+/* The page this vCPU shares with the host. Valid in a guest only. */
+static __always_inline struct ringlet_vcpu_page *ringlet_page(void)
+{
+	return (struct ringlet_vcpu_page *)RINGLET_PAGE;
+}
+
+/**
+ * ringlet_hypercall() - ask the host
+ * @nr:	RINGLET_HC_*
+ * @a, @b, @c, @d: its arguments, 0 where it has fewer
+ *
+ * Return: 0 or a negative errno. Context: any.
+ */
+static __always_inline long ringlet_hypercall(unsigned long nr, unsigned long a,
+					      unsigned long b, unsigned long c,
+					      unsigned long d)
+{
+	long result;
+
+	asm volatile("int %[vector]"
+		     : "=a" (result)
+		     : [vector] "i" (RINGLET_VECTOR), "a" (nr), "b" (a), "c" (b), "d" (c), "S" (d)
+		     : "memory");
+	return result;
+}
+
+phys_addr_t ringlet_device_page(void);
+int ringlet_irq(unsigned int line);
+
+/* arch/x86/ringlet/ only */
+void ringlet_set_entries(void);
+void ringlet_init_pv(void);
+void ringlet_init_mmu(void);
+void ringlet_init_irq(void);
+void ringlet_init_time(void);
+void ringlet_init_console(void);
+void ringlet_init_smp(void);
+void ringlet_cpuid(unsigned int *eax, unsigned int *ebx, unsigned int *ecx, unsigned int *edx);
+void ringlet_write_cr3(unsigned long cr3);
+void ringlet_percpu_vectors(unsigned int cpu);
+void ringlet_start_timer(void);
+int ringlet_timer_irq(void);
+bool ringlet_fill(unsigned long address, unsigned long error);
+
+#endif

@@ -1,1 +1,0 @@
-savedcmd_arch/x86/ringlet/modules.order := {  :; } > arch/x86/ringlet/modules.order

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The boot console (chapter 6): a hypercall prints, from the first line on. It
+ * goes when the real console comes (chapter 9).
+ */
+#include <linux/console.h>
+#include <linux/init.h>
+#include <linux/string.h>
+#include <asm/page.h>
+#include <asm/ringlet.h>
+
+/* Its gpa is known before there is a memory map, as it is in the kernel's image. */
+static char buffer[256];
+
+static void ringlet_write(struct console *console, const char *text, unsigned int length)
+{
+	while (length) {
+		unsigned int now = min_t(unsigned int, length, sizeof(buffer));
+
+		memcpy(buffer, text, now);
+		ringlet_hypercall(RINGLET_HC_PRINT, __pa_symbol(buffer), now, 0, 0);
+		text += now;
+		length -= now;
+	}
+}
+
+static struct console ringlet_console = {
+	.name = "ringlet",
+	.write = ringlet_write,
+	.flags = CON_PRINTBUFFER | CON_BOOT | CON_ANYTIME,
+	.index = -1,
+};
+
+void __init ringlet_init_console(void)
+{
+	register_console(&ringlet_console);
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The host module's own structures and what its files call of one another.
+ * Read this first; each group of functions names its file and chapter.
+ */
+#ifndef RINGLET_H
+#define RINGLET_H
+
+#include <linux/hrtimer.h>
+#include <linux/kref.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/wait.h>
+#include <asm/fpu/api.h>
+#include <ringlet/control.h>
+#include <ringlet/hypercall.h>
+#include "switcher.h"
+
+/* Shadow page table pages of one vCPU; when they run out, all are dropped. */
+#define SHADOW_PAGES	1024
+
+/* What a handler of an exit or a hypercall says. */
+enum action {
+	RESUME,			/* enter the guest again */
+	PAUSE,			/* leave the atomic loop: halted, or a signal */
+	TO_LAUNCHER,		/* return from the RUN ioctl, vcpu->run says why */
+};
+
+/**
+ * struct memory_range - pinned guest-physical memory
+ * @start:	first gpa
+ * @count:	pages; 0 if the range is not set
+ * @writable:	false for the device page
+ * @pages:	@count pages, each held by pin_user_pages()
+ */
+struct memory_range {
+	u64 start;
+	u64 count;
+	bool writable;
+	struct page **pages;
+};
+
+enum { MEMORY_RAM, MEMORY_READONLY, MEMORY_RANGES };
+
+/**
+ * struct shadow - the page tables that the CPU uses for one vCPU
+ *
+ * A software TLB: everything here may be dropped at any time and comes back on
+ * the next fault. Private to its vCPU, so only that vCPU's thread touches it.
+ * PML4 entries 257 up (the guest kernel) are the same in all roots.
+ *
+ * @pml4:	the roots; @pml4[i] stands for tables->roots[i].guest_cr3
+ * @current_root: index of the root the guest is on
+ * @free:	stack of @nfree pages for tables below the roots. A page whose
+ *		->private is 1 was filled from a guest leaf of 2 MiB or more
+ */
+struct shadow {
+	u64 *pml4[GUEST_ROOTS];
+	unsigned int current_root;
+	unsigned int nfree;
+	struct page *free[SHADOW_PAGES];
+};
+
+/**
+ * struct ringlet_vcpu - one virtual CPU
+ *
+ * The thread in RUN owns it (@lock); other threads may only set bits in
+ * @interrupts and call vcpu_kick().
+ *
+ * @block:	number of its block in slot 256
+ * @tables, @trap, @host, @idt: kernel addresses of the block's pages
+ * @slot:	PML4 entry 256 of its shadow roots, and the tables behind it
+ * @regs:	the guest's registers between exit and entry
+ * @resume:	offset in the TRAP page of the frame to resume
+ * @in_switcher: an NMI stopped it in ring 0; resume it there untouched
+ * @in_guest:	between the last look at @interrupts and the exit
+ * @claimed, @started: somebody gives it its first state, it has it
+ * @halted:	it waits for an interrupt
+ * @complete_hypercall: the launcher owes a result for rax
+ * @user_lstar, @user_sysenter_cs: the host's, while ours are in the MSRs
+ * @interrupts:	pending interrupts by vector
+ */
+struct ringlet_vcpu {
+	struct ringlet_vm *vm;
+	unsigned int id;
+	struct mutex lock;
+	struct task_struct *thread;
+	wait_queue_head_t wait;
+
+	unsigned int block;
+	struct switcher_tables *tables;
+	struct switcher_trap *trap;
+	struct switcher_host *host;
+	gate_desc *idt;
+	struct page *slot_pages[3];
+	u64 slot;
+
+	struct switcher_frame regs;
+	unsigned int resume;
+	bool in_switcher;
+	bool in_guest;
+	bool started;
+	bool claimed;
+	bool halted;
+	bool complete_hypercall;
+
+	struct fpu_guest fpu;
+	u64 user_lstar;
+	u64 user_sysenter_cs;
+
+	struct shadow shadow;
+	u64 idt_gva;
+	u16 idt_limit;
+	struct ringlet_entries entries;
+	DECLARE_BITMAP(interrupts, 256);
+	struct hrtimer timer;
+
+	struct ringlet_run *run;
+};
+
+/**
+ * struct ringlet_vm - one guest
+ *
+ * @refs:	one for the VM's file, one for each vCPU's
+ * @mm:		the launcher's; a vCPU runs in no other
+ * @lock:	serialises set-up
+ * @notify:	eventfds of the queues, under @notify_lock
+ * @irqfds:	eventfds of the interrupt lines, under @lock
+ * @line_vcpu:	where each interrupt line goes
+ */
+struct ringlet_vm {
+	struct kref refs;
+	struct list_head node;
+	struct mm_struct *mm;
+	struct mutex lock;
+	struct memory_range memory[MEMORY_RANGES];
+	struct ringlet_vcpu *vcpus[RINGLET_MAX_VCPUS];
+	unsigned int nr_vcpus;
+	spinlock_t notify_lock;
+	struct eventfd_ctx *notify[RINGLET_MAX_DEVICES][RINGLET_MAX_QUEUES];
+	struct list_head irqfds;
+	u8 line_vcpu[RINGLET_LINES];
+};
+
+/* The guest's privilege: ring 3 or ring 1. */
+static inline bool in_user_mode(const struct ringlet_vcpu *vcpu)
+{
+	return (vcpu->regs.cs & 3) == 3;
+}
+
+static inline bool is_canonical(u64 gva)
+{
+	return (u64)((s64)(gva << 16) >> 16) == gva;
+}
+
+/* checks.c: can this machine be a host? (1) */
+int check_host(void);
+
+/* slot.c: PML4 entry 256 (1) */
+int slot_init(void);
+void slot_exit(void);
+int slot_attach(struct mm_struct *mm);
+void slot_detach(struct mm_struct *mm);
+int slot_add_vcpu(struct ringlet_vcpu *vcpu);
+void slot_remove_vcpu(struct ringlet_vcpu *vcpu);
+unsigned long slot_address(const struct ringlet_vcpu *vcpu, unsigned int offset);
+
+/* vm.c: guests and their memory (1) */
+struct ringlet_vm *vm_create(void);
+void vm_put(struct ringlet_vm *vm);
+int vm_set_memory(struct ringlet_vm *vm, const struct ringlet_memory *memory);
+void *vm_page(struct ringlet_vm *vm, u64 gpa, bool write);
+int vm_read(struct ringlet_vm *vm, u64 gpa, void *to, size_t length);
+
+/* vcpu.c: the run loop (1) */
+int vcpu_create(struct ringlet_vm *vm, unsigned int id);
+void vcpu_destroy(struct ringlet_vcpu *vcpu);
+void vcpu_kick(struct ringlet_vcpu *vcpu);
+void vcpu_start(struct ringlet_vcpu *vcpu, const struct ringlet_start *start);
+__printf(2, 3) enum action vcpu_kill(struct ringlet_vcpu *vcpu, const char *fmt, ...);
+
+/* exits.c, hypercalls.c: the two tables (2) */
+enum action handle_exit(struct ringlet_vcpu *vcpu);
+enum action handle_hypercall(struct ringlet_vcpu *vcpu);
+extern const char *const hypercall_names[RINGLET_HC_COUNT];
+
+/* reraise.S: hand an interrupt to the host's own handler (3) */
+asmlinkage void reraise(unsigned int vector);
+
+/* walk.c: the guest's page tables (4) */
+
+/**
+ * struct walk - what the guest's tables say of one address
+ * @gpa:	where it leads (the page's, not the byte's)
+ * @leaf:	the last entry, with A and D as the walk left them
+ * @level:	of the last entry: 1 4 KiB, 2 2 MiB, 3 1 GiB
+ * @table:	gpa of the table that holds @leaf
+ * @upper:	RW and USER where all entries above have them, NX where any has
+ * @error:	for a refused access: error code of the page fault
+ */
+struct walk {
+	u64 gpa;
+	u64 leaf;
+	int level;
+	u64 table;
+	u64 upper;
+	u64 error;
+};
+
+int guest_walk(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk);
+int guest_read(struct ringlet_vcpu *vcpu, u64 gva, void *to, size_t length);
+int guest_write(struct ringlet_vcpu *vcpu, u64 gva, const void *from, size_t length);
+
+/* shadow.c: the CPU's page tables (4) */
+int shadow_init(struct ringlet_vcpu *vcpu);
+void shadow_free(struct ringlet_vcpu *vcpu);
+void shadow_load_cr3(struct ringlet_vcpu *vcpu, u64 cr3);
+void shadow_sync_root(struct ringlet_vcpu *vcpu, u64 hardware_cr3);
+u64 shadow_guest_cr3(const struct ringlet_vcpu *vcpu);
+void shadow_flush_user(struct ringlet_vcpu *vcpu);
+void shadow_flush_all(struct ringlet_vcpu *vcpu);
+void shadow_flush_page(struct ringlet_vcpu *vcpu, u64 gva);
+enum action shadow_fault(struct ringlet_vcpu *vcpu, u64 gva, u64 error);
+int shadow_map(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk);
+
+/* inject.c: events for the guest (5) */
+void interrupt_raise(struct ringlet_vcpu *vcpu, unsigned int vector);
+enum action inject_interrupts(struct ringlet_vcpu *vcpu);
+enum action inject_exception(struct ringlet_vcpu *vcpu, unsigned int vector, u64 error);
+enum action inject_page_fault(struct ringlet_vcpu *vcpu, u64 gva, u64 error);
+enum action return_to_user(struct ringlet_vcpu *vcpu, const u64 frame[5]);
+enum action return_to_kernel(struct ringlet_vcpu *vcpu, const u64 frame[5]);
+
+/* timer.c (5) */
+void timer_init(struct ringlet_vcpu *vcpu);
+void timer_set(struct ringlet_vcpu *vcpu, u64 ns);
+void timer_stop(struct ringlet_vcpu *vcpu);
+
+/* emulate.c: privileged instructions that pv_ops does not cover (6) */
+enum action emulate(struct ringlet_vcpu *vcpu);
+
+/* eventfd.c: queues and interrupt lines as file descriptors (9) */
+int notify_bind(struct ringlet_vm *vm, const struct ringlet_eventfd *bind);
+bool notify_signal(struct ringlet_vm *vm, u64 device, u64 queue);
+int irqfd_bind(struct ringlet_vm *vm, const struct ringlet_eventfd *bind);
+void eventfds_free(struct ringlet_vm *vm);
+int line_raise(struct ringlet_vm *vm, unsigned int line);
+
+/* stats.c: counters in debugfs */
+enum counter {
+	COUNT_INTERRUPT, COUNT_NMI, COUNT_PAGE_FAULT, COUNT_PROTECTION,
+	COUNT_HYPERCALL, COUNT_DEBUG, COUNT_EXCEPTION, COUNT_OTHER,
+	COUNT_ENTRIES, COUNT_FILL, COUNT_FLUSH, COUNT_INJECT, COUNT_NOTIFY,
+	COUNT_HYPERCALLS,	/* one per hypercall from here on */
+	COUNTERS = COUNT_HYPERCALLS + RINGLET_HC_COUNT,
+};
+
+void stats_init(void);
+void stats_exit(void);
+DECLARE_PER_CPU(u64[COUNTERS], ringlet_counters);
+
+static inline void count(enum counter counter)
+{
+	this_cpu_inc(ringlet_counters[counter]);
+}
+
+#endif

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shadow page tables (chapter 4; cached roots and fault-around: 12).
+ *
+ * They are a software TLB. A fault fills an entry from the guest's tables; the
+ * guest's flush hypercalls, which it makes wherever hardware asks for one, drop
+ * it. Nothing watches the guest's tables, so a stale entry lives exactly as
+ * long as a TLB would be allowed to keep it.
+ *
+ * The guest believes it has PCIDs. Root i stands for the address space it last
+ * loaded with PCID & 7 = i; bit 63 of a new CR3 says that the root is good.
+ */
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <asm/pgtable_types.h>
+#include <asm/trap_pf.h>
+#include "ringlet.h"
+#include "trace.h"
+
+#define ENTRIES		512
+#define AROUND		16		/* entries that one fault fills at most */
+#define ADDRESS		GENMASK_ULL(51, 12)
+#define TABLE		(_PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_ACCESSED | _PAGE_DIRTY)
+#define LEAF		(_PAGE_PRESENT | _PAGE_ACCESSED | _PAGE_DIRTY)
+#define CR3_NOFLUSH	BIT_ULL(63)
+#define CR3_PCID	0xfffULL
+
+static unsigned int index_of(u64 gva, int level)
+{
+	return gva >> (12 + 9 * (level - 1)) & (ENTRIES - 1);
+}
+
+static u64 *table_of(u64 entry)
+{
+	return phys_to_virt(entry & ADDRESS);
+}
+
+static bool is_kernel(u64 gva)
+{
+	return gva >> 63;
+}
+
+static void free_entry(struct shadow *shadow, u64 *entry, int level)
+{
+	u64 old = *entry;
+	int i;
+
+	if (!old)
+		return;
+	*entry = 0;
+	if (level == 1)
+		return;
+	if (level > 2)
+		for (i = 0; i < ENTRIES; i++)
+			free_entry(shadow, table_of(old) + i, level - 1);
+	shadow->free[shadow->nfree++] = virt_to_page(table_of(old));
+}
+
+static void drop_user(struct shadow *shadow, unsigned int root)
+{
+	int i;
+
+	for (i = 0; i < SLOT_PML4_INDEX; i++)
+		free_entry(shadow, &shadow->pml4[root][i], 4);
+}
+
+static void drop_everything(struct shadow *shadow)
+{
+	int i, root;
+
+	/* The kernel half is shared: free it once, forget it everywhere. */
+	for (i = SLOT_PML4_INDEX + 1; i < ENTRIES; i++) {
+		free_entry(shadow, &shadow->pml4[0][i], 4);
+		for (root = 1; root < GUEST_ROOTS; root++)
+			shadow->pml4[root][i] = 0;
+	}
+	for (root = 0; root < GUEST_ROOTS; root++)
+		drop_user(shadow, root);
+}
+
+/* The guest CR3 that root @root stands for; bits 0-11 are its PCID. */
+u64 shadow_guest_cr3(const struct ringlet_vcpu *vcpu)
+{
+	return vcpu->tables->roots[vcpu->shadow.current_root].guest_cr3;
+}
+
+/**
+ * shadow_load_cr3() - the guest loads CR3
+ * @vcpu:	the vCPU
+ * @cr3:	table and PCID; bit 63: what is cached for that PCID is still good
+ */
+void shadow_load_cr3(struct ringlet_vcpu *vcpu, u64 cr3)
+{
+	struct shadow *shadow = &vcpu->shadow;
+	u64 guest_cr3 = cr3 & (ADDRESS | CR3_PCID);
+	unsigned int root = cr3 & (GUEST_ROOTS - 1);
+	struct switcher_root *slot = &vcpu->tables->roots[root];
+	bool cached = cr3 & CR3_NOFLUSH && slot->guest_cr3 == guest_cr3;
+
+	trace_ringlet_cr3(vcpu->id, cr3, cached);
+	if (!(cr3 & CR3_PCID))
+		drop_everything(shadow);	/* early boot: no PCID, no global pages */
+	else if (!cached)
+		drop_user(shadow, root);
+	slot->guest_cr3 = guest_cr3;
+	shadow->current_root = root;
+	vcpu->tables->guest_cr3 = slot->shadow_cr3;
+}
+
+/**
+ * shadow_sync_root() - learn which root an exit came from
+ * @vcpu:		the vCPU
+ * @hardware_cr3:	CR3 at the exit; the switcher may have loaded a cached
+ *			root since the entry
+ */
+void shadow_sync_root(struct ringlet_vcpu *vcpu, u64 hardware_cr3)
+{
+	unsigned int root;
+
+	if (hardware_cr3 == vcpu->tables->guest_cr3)
+		return;
+	for (root = 0; root < GUEST_ROOTS; root++)
+		if (vcpu->tables->roots[root].shadow_cr3 == hardware_cr3)
+			vcpu->shadow.current_root = root;
+	vcpu->tables->guest_cr3 = hardware_cr3;
+}
+
+void shadow_flush_user(struct ringlet_vcpu *vcpu)
+{
+	trace_ringlet_flush(vcpu->id, 0);
+	count(COUNT_FLUSH);
+	drop_user(&vcpu->shadow, vcpu->shadow.current_root);
+}
+
+void shadow_flush_all(struct ringlet_vcpu *vcpu)
+{
+	trace_ringlet_flush(vcpu->id, ~0ULL);
+	count(COUNT_FLUSH);
+	drop_everything(&vcpu->shadow);
+}
+
+/**
+ * shadow_flush_page() - forget one page, as INVLPG
+ * @vcpu:	the vCPU
+ * @gva:	any address in it
+ *
+ * INVLPG of a large page drops all of it, so a table that was filled from a
+ * large leaf goes as a whole.
+ */
+void shadow_flush_page(struct ringlet_vcpu *vcpu, u64 gva)
+{
+	struct shadow *shadow = &vcpu->shadow;
+	u64 *table = shadow->pml4[shadow->current_root], *entry;
+	int level;
+
+	trace_ringlet_flush(vcpu->id, gva);
+	count(COUNT_FLUSH);
+	if (index_of(gva, 4) == SLOT_PML4_INDEX)
+		return;
+	for (level = 4; ; level--) {
+		entry = table + index_of(gva, level);
+		if (!*entry || level == 1)
+			break;
+		table = table_of(*entry);
+		if (level == 2 && virt_to_page(table)->private)
+			break;
+	}
+	free_entry(shadow, entry, level);
+}
+
+/* The shadow's table at level 1 for @gva, with the way to it; NULL: no page. */
+static u64 *get_table(struct shadow *shadow, u64 gva)
+{
+	u64 *table = shadow->pml4[shadow->current_root];
+	int level, root;
+
+	for (level = 4; level > 1; level--) {
+		u64 *entry = table + index_of(gva, level);
+
+		if (!*entry) {
+			struct page *page;
+
+			if (!shadow->nfree)
+				return NULL;
+			page = shadow->free[--shadow->nfree];
+			clear_page(page_address(page));
+			page->private = 0;
+			*entry = page_to_phys(page) | TABLE;
+			if (level == 4 && is_kernel(gva))
+				for (root = 0; root < GUEST_ROOTS; root++)
+					shadow->pml4[root][index_of(gva, 4)] = *entry;
+		}
+		table = table_of(*entry);
+	}
+	return table;
+}
+
+/*
+ * The shadow of one guest leaf. Writable only once the guest's dirty bit is
+ * set, so that the first write comes here. Never global, never another cache
+ * type, and exactly 0 when there is no such memory.
+ */
+static u64 make_leaf(struct ringlet_vcpu *vcpu, u64 upper, u64 leaf, u64 gpa)
+{
+	void *page = vm_page(vcpu->vm, gpa, false);
+	u64 both = upper & leaf, entry;
+
+	if (!page)
+		return 0;
+	entry = virt_to_phys(page) | LEAF | (both & _PAGE_USER) |
+		((upper | leaf) & _PAGE_NX);
+	if (both & _PAGE_RW && leaf & _PAGE_DIRTY && vm_page(vcpu->vm, gpa, true))
+		entry |= _PAGE_RW;
+	return entry;
+}
+
+/* A large leaf: all 512 entries at once. */
+static void fill_large(struct ringlet_vcpu *vcpu, u64 *table, const struct walk *walk)
+{
+	u64 gpa = walk->gpa & ~(u64)(PMD_SIZE - 1);
+	int i;
+
+	virt_to_page(table)->private = 1;
+	for (i = 0; i < ENTRIES; i++, gpa += PAGE_SIZE)
+		table[i] = make_leaf(vcpu, walk->upper, walk->leaf & ~_PAGE_PSE, gpa);
+}
+
+/* Neighbours that the guest has used already will be used again. */
+static void fill_around(struct ringlet_vcpu *vcpu, u64 *table, u64 gva,
+			const struct walk *walk)
+{
+	u64 *guest = vm_page(vcpu->vm, walk->table, false);
+	unsigned int first = index_of(gva, 1) & ~(AROUND - 1), i;
+
+	for (i = first; i < first + AROUND; i++) {
+		u64 leaf = READ_ONCE(guest[i]);
+
+		if (!table[i] && leaf & _PAGE_PRESENT && leaf & _PAGE_ACCESSED)
+			table[i] = make_leaf(vcpu, walk->upper, leaf, leaf & ADDRESS);
+	}
+}
+
+/**
+ * shadow_map() - make an access possible, if the guest's tables allow it
+ * @vcpu:	the vCPU
+ * @gva:	the address
+ * @error:	the access, as a page fault error code
+ * @walk:	filled in; walk->error for -EFAULT
+ *
+ * Return: 0; -EFAULT: the fault is the guest's own; -ENXIO: its tables lead
+ * out of its memory.
+ */
+int shadow_map(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk)
+{
+	struct shadow *shadow = &vcpu->shadow;
+	u64 *table;
+	int ret;
+
+	walk->error = error & (X86_PF_WRITE | X86_PF_USER | X86_PF_INSTR);
+	if (index_of(gva, 4) == SLOT_PML4_INDEX || !is_canonical(gva))
+		return -EFAULT;
+	ret = guest_walk(vcpu, gva, error, walk);
+	if (ret)
+		return ret;
+	if (!vm_page(vcpu->vm, walk->gpa, false))
+		return -ENXIO;
+	if (error & X86_PF_WRITE && !vm_page(vcpu->vm, walk->gpa, true)) {
+		walk->error |= X86_PF_PROT;	/* the device page */
+		return -EFAULT;
+	}
+	table = get_table(shadow, gva);
+	if (!table) {
+		drop_everything(shadow);
+		table = get_table(shadow, gva);
+	}
+	trace_ringlet_fill(vcpu->id, gva, walk->gpa, walk->level);
+	count(COUNT_FILL);
+	if (walk->level > 1) {
+		fill_large(vcpu, table, walk);
+		return 0;
+	}
+	if (virt_to_page(table)->private) {
+		/* A small leaf where a large one was: keep nothing of that. */
+		clear_page(table);
+		virt_to_page(table)->private = 0;
+	}
+	table[index_of(gva, 1)] = make_leaf(vcpu, walk->upper, walk->leaf, walk->gpa);
+	fill_around(vcpu, table, gva, walk);
+	return 0;
+}
+
+/**
+ * shadow_fault() - the CPU found no usable entry
+ * @vcpu:	the vCPU
+ * @gva:	CR2
+ * @error:	the page fault's error code
+ */
+enum action shadow_fault(struct ringlet_vcpu *vcpu, u64 gva, u64 error)
+{
+	struct walk walk;
+
+	switch (shadow_map(vcpu, gva, error, &walk)) {
+	case 0:
+		return RESUME;
+	case -EFAULT:
+		return inject_page_fault(vcpu, gva, walk.error);
+	}
+	return vcpu_kill(vcpu, "page tables lead outside memory at gva %#llx", gva);
+}
+
+int shadow_init(struct ringlet_vcpu *vcpu)
+{
+	struct shadow *shadow = &vcpu->shadow;
+	int i;
+
+	for (i = 0; i < GUEST_ROOTS; i++) {
+		shadow->pml4[i] = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+		if (!shadow->pml4[i])
+			return -ENOMEM;
+		shadow->pml4[i][SLOT_PML4_INDEX] = vcpu->slot;
+		vcpu->tables->roots[i].shadow_cr3 = virt_to_phys(shadow->pml4[i]);
+	}
+	for (i = 0; i < SHADOW_PAGES; i++) {
+		shadow->free[i] = alloc_page(GFP_KERNEL_ACCOUNT);
+		if (!shadow->free[i])
+			return -ENOMEM;
+		shadow->nfree++;
+	}
+	return 0;
+}
+
+void shadow_free(struct ringlet_vcpu *vcpu)
+{
+	struct shadow *shadow = &vcpu->shadow;
+	int i;
+
+	if (shadow->pml4[GUEST_ROOTS - 1])
+		drop_everything(shadow);
+	while (shadow->nfree) {
+		set_page_private(shadow->free[--shadow->nfree], 0);
+		__free_page(shadow->free[shadow->nfree]);
+	}
+	for (i = 0; i < GUEST_ROOTS; i++)
+		free_page((unsigned long)shadow->pml4[i]);
+}

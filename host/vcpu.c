@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Virtual CPUs: their files, the RUN loop and the C side of the world switch
+ * (chapter 1; interrupts and scheduling: 3, FPU and system calls: 6).
+ *
+ * RUN is two loops. The outer one may sleep: it waits for a halted vCPU, lets
+ * other tasks run, looks for signals. The inner one runs with preemption off
+ * and the guest's MSRs loaded, from one exit to the next.
+ */
+#define pr_fmt(fmt) "ringlet: " fmt
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/hw_breakpoint.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <asm/apic.h>
+#include <asm/debugreg.h>
+#include <asm/desc.h>
+#include <asm/fpu/sched.h>
+#include <asm/irq_vectors.h>
+#include <asm/nospec-branch.h>
+#include <asm/trapnr.h>
+#include "ringlet.h"
+#include "trace.h"
+
+/* CR4 bits that ring 1 must not meet: global TLB entries, protection by U/S
+   and keys that only fits the host, counters, CET and LASS. */
+#define CR4_NOT_IN_GUEST (X86_CR4_PGE | X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_PCE | \
+			  X86_CR4_TSD | BIT_ULL(23) /* CET */ | BIT_ULL(24) /* PKS */)
+
+/* RFLAGS that a guest may have of its own; IF is always on, IOPL always 0. */
+#define RFLAGS_OF_GUEST (X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF | \
+			 X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_OF | \
+			 X86_EFLAGS_NT | X86_EFLAGS_RF | X86_EFLAGS_AC | X86_EFLAGS_ID)
+
+#define FRAME_TOP	(TRAP_STACK_TOP - sizeof(struct switcher_frame))
+
+/**
+ * vcpu_kill() - end the guest with one line that says why
+ * @vcpu:	the vCPU that found out
+ * @fmt:	the line, for the launcher's user
+ *
+ * Return: TO_LAUNCHER, to be passed on.
+ */
+enum action vcpu_kill(struct ringlet_vcpu *vcpu, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(vcpu->run->reason, sizeof(vcpu->run->reason), fmt, args);
+	va_end(args);
+	vcpu->run->exit = RINGLET_EXIT_KILLED;
+	return TO_LAUNCHER;
+}
+
+/**
+ * vcpu_kick() - make a vCPU look at its pending interrupts
+ * @vcpu:	any vCPU
+ *
+ * Context: any.
+ */
+void vcpu_kick(struct ringlet_vcpu *vcpu)
+{
+	struct task_struct *thread;
+
+	/* Pairs with the barrier in enter_guest(): either we see in_guest, or
+	   the vCPU sees the bit that our caller set. */
+	smp_mb();
+	rcu_read_lock();	/* a thread that leaves RUN may exit */
+	thread = READ_ONCE(vcpu->thread);
+	if (READ_ONCE(vcpu->in_guest) && thread)
+		kick_process(thread);
+	rcu_read_unlock();
+	wake_up(&vcpu->wait);
+}
+
+/* Whatever keeps this thread from going on: signal, or work at the border. */
+static bool must_return(void)
+{
+	return signal_pending(current) || test_thread_flag(TIF_NOTIFY_RESUME);
+}
+
+/*
+ * SYSCALL and SYSENTER must not reach the host's entry points. The host never
+ * executes them in ring 0, so the guest's values may stay while interrupt
+ * handlers run; only another task needs them back. Also note down what the way
+ * out restores and what cannot change while preemption is off.
+ */
+static void load_guest_cpu(struct ringlet_vcpu *vcpu)
+{
+	struct switcher_host *host = vcpu->host;
+	int cpu = smp_processor_id();
+
+	rdmsrl(MSR_LSTAR, vcpu->user_lstar);
+	wrmsrl(MSR_LSTAR, slot_address(vcpu, switcher_syscall - switcher_text));
+	if (boot_cpu_has(X86_FEATURE_SEP)) {
+		rdmsrl(MSR_IA32_SYSENTER_CS, vcpu->user_sysenter_cs);
+		wrmsrl(MSR_IA32_SYSENTER_CS, 0);
+	}
+	native_store_gdt(&host->gdt_ro);
+	host->gdt_rw.size = host->gdt_ro.size;
+	host->gdt_rw.address = (unsigned long)get_cpu_gdt_rw(cpu);
+	host->tss_desc = host->gdt_rw.address + GDT_ENTRY_TSS * 8;
+	store_idt(&host->idt);
+}
+
+static void put_guest_cpu(struct ringlet_vcpu *vcpu)
+{
+	wrmsrl(MSR_LSTAR, vcpu->user_lstar);
+	if (boot_cpu_has(X86_FEATURE_SEP))
+		wrmsrl(MSR_IA32_SYSENTER_CS, vcpu->user_sysenter_cs);
+}
+
+/* A selector that our GDT has for ring 3, or null: anything else would fault
+   in the switcher. TLS entries count only while they are present. */
+static u16 checked_selector(struct ringlet_vcpu *vcpu, u16 selector)
+{
+	unsigned int index = selector >> 3;
+
+	if (selector & 4 || index >= ARRAY_SIZE(vcpu->tables->gdt))
+		return 0;
+	if (index == RINGLET_KERNEL_DS >> 3)
+		return selector;
+	if (index == GDT_ENTRY_DEFAULT_USER_DS || index == GDT_ENTRY_CPUNODE ||
+	    (index >= GDT_ENTRY_TLS_MIN && index <= GDT_ENTRY_TLS_MAX))
+		return vcpu->tables->gdt[index].p ? selector | 3 : 0;
+	return 0;
+}
+
+/* Bring the registers into a shape that iretq takes and that is the guest's. */
+static void sanitize(struct ringlet_vcpu *vcpu)
+{
+	struct switcher_frame *regs = &vcpu->regs;
+	bool user = in_user_mode(vcpu);
+
+	regs->cs = user ? __USER_CS : RINGLET_KERNEL_CS;
+	regs->ss = user ? __USER_DS : RINGLET_KERNEL_DS;
+	regs->rflags &= RFLAGS_OF_GUEST;
+	regs->rflags |= X86_EFLAGS_IF | X86_EFLAGS_FIXED;
+
+	vcpu->host->ds = checked_selector(vcpu, vcpu->host->ds);
+	vcpu->host->es = checked_selector(vcpu, vcpu->host->es);
+	vcpu->host->fs_sel = checked_selector(vcpu, vcpu->host->fs_sel);
+	vcpu->host->gs_sel = checked_selector(vcpu, vcpu->host->gs_sel);
+	if (!is_canonical(vcpu->host->guest_fs))
+		vcpu->host->guest_fs = 0;
+	if (!is_canonical(vcpu->host->guest_gs))
+		vcpu->host->guest_gs = 0;
+}
+
+/* The switch itself: interrupts are off and everything is prepared. */
+static void switch_to_guest(struct ringlet_vcpu *vcpu)
+{
+	unsigned long entry = slot_address(vcpu, switcher_enter - switcher_text);
+	unsigned long frame = slot_address(vcpu, BLOCK_TRAP + vcpu->resume);
+	struct switcher_host *host = vcpu->host;
+	u64 cr4;
+
+	memcpy((void *)vcpu->trap + vcpu->resume, &vcpu->regs, sizeof(vcpu->regs));
+	vcpu->trap->missed = 0;
+	asm volatile("mov %%cr4, %0" : "=r" (cr4));
+	host->cr4 = cr4;
+	vcpu->tables->guest_cr4 = cr4 & ~CR4_NOT_IN_GUEST;
+
+	asm volatile(ANNOTATE_RETPOLINE_SAFE "call *%1"
+		     : "+D" (frame) : "r" (entry)
+		     : "rax", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "cc", "memory");
+
+	vcpu->resume = host->frame - slot_address(vcpu, BLOCK_TRAP);
+	memcpy(&vcpu->regs, (void *)vcpu->trap + vcpu->resume, sizeof(vcpu->regs));
+	vcpu->in_switcher = !(vcpu->regs.cs & 3);
+	if (!vcpu->in_switcher)
+		vcpu->resume = FRAME_TOP;
+	shadow_sync_root(vcpu, host->exit_cr3);
+}
+
+/* Give the host's handlers what belongs to them. Interrupts are still off. */
+static void deliver_host_events(struct ringlet_vcpu *vcpu)
+{
+	u64 vector = vcpu->regs.vector, missed = vcpu->trap->missed;
+
+	if (vector == EXIT_NOTHING)
+		;
+	else if ((u8)vector >= FIRST_EXTERNAL_VECTOR || vector == X86_TRAP_NMI ||
+		 vector == X86_TRAP_MC)
+		reraise((u8)vector);
+	/* These hit the switcher between two worlds and went on by iretq, so
+	   NMIs are no longer blocked: only a new one is safe to raise. */
+	if (missed & MISSED_NMI)
+		apic->send_IPI(smp_processor_id(), NMI_VECTOR);
+	if (missed & MISSED_MC)
+		reraise(X86_TRAP_MC);
+}
+
+/*
+ * One trip into the guest. Return: RESUME with vcpu->regs.vector to be handled,
+ * PAUSE if it did not enter, or what inject_interrupts() said.
+ */
+static enum action enter_guest(struct ringlet_vcpu *vcpu)
+{
+	enum action action;
+
+	local_irq_disable();
+	WRITE_ONCE(vcpu->in_guest, true);
+	smp_mb();	/* Pairs with vcpu_kick(). */
+	action = need_resched() || must_return() ? PAUSE : RESUME;
+	if (action == RESUME && !vcpu->in_switcher) {
+		action = inject_interrupts(vcpu);
+		sanitize(vcpu);
+	}
+	if (action != RESUME) {
+		WRITE_ONCE(vcpu->in_guest, false);
+		local_irq_enable();
+		return action;
+	}
+
+	/* A softirq may have used the FPU since the last entry. */
+	if (test_thread_flag(TIF_NEED_FPU_LOAD))
+		switch_fpu_return();
+	if (hw_breakpoint_active())
+		set_debugreg(0, 7);
+
+	switch_to_guest(vcpu);
+
+	if (hw_breakpoint_active())
+		hw_breakpoint_restore();
+	WRITE_ONCE(vcpu->in_guest, false);
+	count(COUNT_ENTRIES);
+	trace_ringlet_exit(vcpu->id, vcpu->regs.vector & 0x1ff, vcpu->regs.error,
+			   vcpu->regs.rip, vcpu->regs.cs);
+	deliver_host_events(vcpu);
+	local_irq_enable();
+	return RESUME;
+}
+
+/* The inner loop: preemption off, the guest's MSRs loaded. */
+static enum action run_atomic(struct ringlet_vcpu *vcpu)
+{
+	enum action action;
+
+	preempt_disable();
+	load_guest_cpu(vcpu);
+	do {
+		action = enter_guest(vcpu);
+		if (action == RESUME)
+			action = handle_exit(vcpu);
+	} while (action == RESUME && !vcpu->halted);
+	put_guest_cpu(vcpu);
+	preempt_enable();
+	return action;
+}
+
+static bool runnable(struct ringlet_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->started) &&
+	       (!vcpu->halted || !bitmap_empty(vcpu->interrupts, 256));
+}
+
+static int run_loop(struct ringlet_vcpu *vcpu)
+{
+	vcpu->run->exit = RINGLET_EXIT_INTR;
+	for (;;) {
+		cond_resched();
+		/* A halted or unborn vCPU waits here; so does its thread's kill. */
+		if (wait_event_interruptible(vcpu->wait, runnable(vcpu)) || must_return())
+			return 0;
+		vcpu->halted = false;
+		if (run_atomic(vcpu) == TO_LAUNCHER) {
+			vcpu->run->rip = vcpu->regs.rip;
+			return 0;
+		}
+	}
+}
+
+static bool has_null_selectors(void)
+{
+	u16 ds, es, fs, gs;
+
+	savesegment(ds, ds);
+	savesegment(es, es);
+	savesegment(fs, fs);
+	savesegment(gs, gs);
+	return !(ds | es | fs | gs);
+}
+
+static int vcpu_run(struct ringlet_vcpu *vcpu)
+{
+	int ret;
+
+	if (current->mm != vcpu->vm->mm)
+		return -EIO;
+	if (!has_null_selectors())
+		return -EINVAL;		/* the switcher would not restore them */
+	if (vcpu->complete_hypercall)
+		vcpu->regs.rax = vcpu->run->result;
+	vcpu->complete_hypercall = false;
+	WRITE_ONCE(vcpu->thread, current);
+	/* From here to the swap back this thread's FPU state is the guest's. */
+	fpu_swap_kvm_fpstate(&vcpu->fpu, true);
+	ret = run_loop(vcpu);
+	fpu_swap_kvm_fpstate(&vcpu->fpu, false);
+	WRITE_ONCE(vcpu->thread, NULL);
+	return ret;
+}
+
+static int vcpu_setup(struct ringlet_vcpu *vcpu, const struct ringlet_vcpu_setup *setup)
+{
+	struct ringlet_start start = {
+		.rip = setup->entry, .rsp = setup->rsp, .cr3 = setup->cr3,
+	};
+
+	if (vcpu->started)
+		return -EEXIST;
+	if (!is_canonical(setup->entry))
+		return -EINVAL;
+	vcpu->regs.rsi = setup->rsi;
+	vcpu_start(vcpu, &start);
+	return 0;
+}
+
+/**
+ * vcpu_start() - give a vCPU its first state and let it run
+ * @vcpu:	one that has not started; its RUN may be waiting
+ * @start:	canonical addresses
+ */
+void vcpu_start(struct ringlet_vcpu *vcpu, const struct ringlet_start *start)
+{
+	vcpu->regs.rip = start->rip;
+	vcpu->regs.rsp = start->rsp;
+	vcpu->regs.rdi = start->rdi;
+	vcpu->regs.cs = RINGLET_KERNEL_CS;
+	vcpu->host->guest_gs = start->gs;
+	vcpu->tables->kernel_gs = start->gs;
+	shadow_load_cr3(vcpu, start->cr3);
+	/* Pairs with READ_ONCE() in runnable(): the state above first. */
+	smp_store_release(&vcpu->started, true);
+	wake_up(&vcpu->wait);
+}
+
+static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct ringlet_vcpu *vcpu = file->private_data;
+	struct ringlet_vcpu_setup setup;
+	long ret = -ENOTTY;
+
+	if (mutex_lock_killable(&vcpu->lock))
+		return -EINTR;
+	if (cmd == RINGLET_RUN)
+		ret = vcpu_run(vcpu);
+	else if (cmd == RINGLET_SETUP_VCPU)
+		ret = copy_from_user(&setup, (void __user *)arg, sizeof(setup)) ?
+			-EFAULT : vcpu_setup(vcpu, &setup);
+	mutex_unlock(&vcpu->lock);
+	return ret;
+}
+
+static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct ringlet_vcpu *vcpu = file->private_data;
+
+	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != PAGE_SIZE)
+		return -EINVAL;
+	return vm_insert_page(vma, vma->vm_start, virt_to_page(vcpu->run));
+}
+
+static int vcpu_release(struct inode *inode, struct file *file)
+{
+	struct ringlet_vcpu *vcpu = file->private_data;
+	struct ringlet_vm *vm = vcpu->vm;
+
+	/* Siblings may still send IPIs: the VM keeps the vCPU until it goes. */
+	vm_put(vm);
+	return 0;
+}
+
+static const struct file_operations vcpu_fops = {
+	.owner = THIS_MODULE,
+	.release = vcpu_release,
+	.unlocked_ioctl = vcpu_ioctl,
+	.mmap = vcpu_mmap,
+	.llseek = noop_llseek,
+};
+
+/**
+ * vcpu_destroy() - free a vCPU that nothing runs or reaches any more
+ * @vcpu:	the vCPU, possibly half made; NULL is fine
+ */
+void vcpu_destroy(struct ringlet_vcpu *vcpu)
+{
+	if (!vcpu)
+		return;
+	timer_stop(vcpu);
+	shadow_free(vcpu);
+	slot_remove_vcpu(vcpu);
+	if (vcpu->fpu.fpstate)
+		fpu_free_guest_fpstate(&vcpu->fpu);
+	free_page((unsigned long)vcpu->run);
+	kvfree(vcpu);
+}
+
+static void fill_shared_page(struct ringlet_vcpu *vcpu)
+{
+	struct ringlet_vcpu_page *page = &vcpu->trap->shared;
+	struct memory_range *devices = &vcpu->vm->memory[MEMORY_READONLY];
+
+	page->abi = RINGLET_ABI;
+	page->tsc_khz = tsc_khz;
+	page->vcpu = vcpu->id;
+	page->device_page = devices->count ? devices->start : 0;
+	page->wallclock = ktime_get_real_seconds();
+}
+
+static struct ringlet_vcpu *vcpu_alloc(struct ringlet_vm *vm, unsigned int id)
+{
+	struct ringlet_vcpu *vcpu = kvzalloc(sizeof(*vcpu), GFP_KERNEL_ACCOUNT);
+	int ret = -ENOMEM;
+
+	if (!vcpu)
+		return ERR_PTR(ret);
+	vcpu->vm = vm;
+	vcpu->id = id;
+	vcpu->resume = FRAME_TOP;
+	mutex_init(&vcpu->lock);
+	init_waitqueue_head(&vcpu->wait);
+	timer_init(vcpu);
+	vcpu->run = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!vcpu->run || !fpu_alloc_guest_fpstate(&vcpu->fpu))
+		goto fail;
+	ret = slot_add_vcpu(vcpu);
+	if (!ret)
+		ret = shadow_init(vcpu);
+	if (ret)
+		goto fail;
+	fill_shared_page(vcpu);
+	return vcpu;
+fail:
+	vcpu_destroy(vcpu);
+	return ERR_PTR(ret);
+}
+
+/**
+ * vcpu_create() - add a vCPU to a VM
+ * @vm:		the VM, with its memory set; vm->lock held
+ * @id:		its number, the next free one
+ *
+ * Return: a file descriptor, or -EINVAL for a bad number or a VM without RAM,
+ * -ENOSPC when this host has no room for another vCPU, -ENOMEM.
+ */
+int vcpu_create(struct ringlet_vm *vm, unsigned int id)
+{
+	struct ringlet_vcpu *vcpu;
+	int fd, i;
+
+	if (vm->mm != current->mm)
+		return -EIO;
+	if (id != vm->nr_vcpus || id >= RINGLET_MAX_VCPUS || !vm->memory[MEMORY_RAM].count)
+		return -EINVAL;
+	vcpu = vcpu_alloc(vm, id);
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
+	kref_get(&vm->refs);
+	fd = anon_inode_getfd("ringlet-vcpu", &vcpu_fops, vcpu, O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		vm_put(vm);
+		vcpu_destroy(vcpu);
+		return fd;
+	}
+	WRITE_ONCE(vm->vcpus[id], vcpu);
+	vm->nr_vcpus++;
+	for (i = 0; i < vm->nr_vcpus; i++)
+		vm->vcpus[i]->trap->shared.vcpus = vm->nr_vcpus;
+	return fd;
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The guest's page tables, read as the CPU would (chapter 4; SDM 3A 4.5, 4.6,
+ * 4.8). The guest may change them under our eyes: each entry is read once, and
+ * the accessed and dirty bits go in by compare-and-exchange.
+ */
+#include <linux/mm.h>
+#include <asm/page_types.h>
+#include <asm/pgtable_types.h>
+#include <asm/trap_pf.h>
+#include "ringlet.h"
+
+#define ENTRY_ADDRESS	GENMASK_ULL(51, 12)
+
+/* Size of what one entry at @level maps. */
+static u64 level_size(int level)
+{
+	return 1ULL << (12 + 9 * (level - 1));
+}
+
+static u64 *entry_at(struct ringlet_vcpu *vcpu, u64 table, u64 gva, int level)
+{
+	u64 *page = vm_page(vcpu->vm, table, true);
+
+	return page ? page + (gva >> (12 + 9 * (level - 1)) & 511) : NULL;
+}
+
+static bool is_leaf(u64 entry, int level)
+{
+	return level == 1 || (level <= 3 && entry & _PAGE_PSE);
+}
+
+/* Does the access in @error break what the entries allow? */
+static bool refused(u64 upper, u64 error)
+{
+	bool user = error & X86_PF_USER;
+
+	if (user && !(upper & _PAGE_USER))
+		return true;
+	if (error & X86_PF_WRITE && !(upper & _PAGE_RW))
+		return true;		/* in ring 1 too: CR0.WP is 1 */
+	if (!(error & X86_PF_INSTR))
+		return false;
+	/* The host's SMEP is on, so it holds for the guest kernel as well. */
+	return upper & _PAGE_NX || (!user && upper & _PAGE_USER);
+}
+
+/**
+ * guest_walk() - translate a gva through the guest's page tables
+ * @vcpu:	the vCPU, for its CR3
+ * @gva:	what to translate
+ * @error:	the access, as a page fault error code (W, U, I)
+ * @walk:	the result
+ *
+ * Sets accessed bits on the way and, for a write, the dirty bit.
+ *
+ * Return: 0; -EFAULT if the guest's tables refuse (walk->error is the error
+ * code of the guest's own page fault); -ENXIO if they point outside its memory.
+ */
+int guest_walk(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk)
+{
+	u64 table, entry, want, *place;
+	int level;
+
+	error &= X86_PF_WRITE | X86_PF_USER | X86_PF_INSTR;
+restart:
+	table = shadow_guest_cr3(vcpu) & ENTRY_ADDRESS;
+	walk->upper = _PAGE_USER | _PAGE_RW;
+	walk->error = error;
+	for (level = 4; ; level--) {
+		place = entry_at(vcpu, table, gva, level);
+		if (!place)
+			return -ENXIO;
+		entry = READ_ONCE(*place);
+		if (!(entry & _PAGE_PRESENT))
+			return -EFAULT;
+		walk->error = error | X86_PF_PROT;
+		if (level == 4 && entry & _PAGE_PSE) {
+			walk->error |= X86_PF_RSVD;
+			return -EFAULT;
+		}
+		walk->error = error;
+		if (is_leaf(entry, level))
+			break;
+		walk->upper &= entry | _PAGE_NX;
+		walk->upper |= entry & _PAGE_NX;
+		if (!(entry & _PAGE_ACCESSED) &&
+		    cmpxchg(place, entry, entry | _PAGE_ACCESSED) != entry)
+			goto restart;
+		table = entry & ENTRY_ADDRESS;
+	}
+
+	if (refused((walk->upper & entry) | ((walk->upper | entry) & _PAGE_NX), error)) {
+		walk->error |= X86_PF_PROT;
+		return -EFAULT;
+	}
+	want = entry | _PAGE_ACCESSED | (error & X86_PF_WRITE ? _PAGE_DIRTY : 0);
+	if (want != entry && cmpxchg(place, entry, want) != entry)
+		goto restart;
+	walk->leaf = want;
+	walk->level = level;
+	walk->table = table;
+	walk->gpa = (entry & ENTRY_ADDRESS & ~(level_size(level) - 1)) |
+		    (gva & (level_size(level) - 1) & PAGE_MASK);
+	return 0;
+}
+
+/* Copy within one page; the only way in which C touches a gva. */
+static int copy_in_page(struct ringlet_vcpu *vcpu, u64 gva, void *buffer, size_t length,
+		     bool write)
+{
+	struct walk walk;
+	void *page;
+
+	if (guest_walk(vcpu, gva, write ? X86_PF_WRITE : 0, &walk))
+		return -EFAULT;
+	page = vm_page(vcpu->vm, walk.gpa, write);
+	if (!page)
+		return -EFAULT;
+	page += offset_in_page(gva);
+	memcpy(write ? page : buffer, write ? buffer : page, length);
+	return 0;
+}
+
+static int copy(struct ringlet_vcpu *vcpu, u64 gva, void *buffer, size_t length, bool write)
+{
+	while (length) {
+		size_t now = min_t(size_t, length, PAGE_SIZE - offset_in_page(gva));
+
+		if (copy_in_page(vcpu, gva, buffer, now, write))
+			return -EFAULT;
+		gva += now;
+		buffer += now;
+		length -= now;
+	}
+	return 0;
+}
+
+/**
+ * guest_read() - read guest memory by gva, as its kernel would
+ * @vcpu:	the vCPU
+ * @gva:	where; may cross pages
+ * @to:		the copy
+ * @length:	bytes
+ *
+ * Return: 0 or -EFAULT.
+ */
+int guest_read(struct ringlet_vcpu *vcpu, u64 gva, void *to, size_t length)
+{
+	return copy(vcpu, gva, to, length, false);
+}
+
+/* guest_write() - the other way round */
+int guest_write(struct ringlet_vcpu *vcpu, u64 gva, const void *from, size_t length)
+{
+	return copy(vcpu, gva, (void *)from, length, true);
+}

@@ -106,6 +106,7 @@ asmlinkage __visible void ringlet_secondary(void)
 
 	ringlet_set_entries();
 	ringlet_write_cr3(__pa_symbol(swapper_pg_dir));
+	cpu_init_exception_handling(false);
 	cr4_init();
 	cpuhp_ap_sync_alive();
 	cpu_init();

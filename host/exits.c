@@ -3,6 +3,8 @@
  * Why the guest stopped, and who deals with it (chapter 2). One row for each
  * vector; a chapter that handles something new adds its row here.
  */
+#include <linux/percpu.h>
+#include <asm/cpufeature.h>
 #include <asm/debugreg.h>
 #include <asm/irq_vectors.h>
 #include <asm/trapnr.h>

@@ -185,7 +185,7 @@ enum action handle_hypercall(struct ringlet_vcpu *vcpu);
 extern const char *const hypercall_names[RINGLET_HC_COUNT];
 
 /* reraise.S: hand an interrupt to the host's own handler (3) */
-asmlinkage void reraise(unsigned int vector);
+asmlinkage void reraise(unsigned long handler);
 
 /* walk.c: the guest's page tables (4) */
 

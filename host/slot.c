@@ -58,12 +58,13 @@ static void free_tables(struct page *tables[3])
 
 int slot_init(void)
 {
+	u8 *page = switcher_text;
 	int ret = alloc_tables(host_tables), i;
 
 	if (ret)
 		free_tables(host_tables);
-	for (i = 0; i < TEXT_PAGES; i++)
-		text[i] = page_to_phys(vmalloc_to_page(switcher_text + i * PAGE_SIZE));
+	for (i = 0; i < TEXT_PAGES; i++, page += PAGE_SIZE)
+		text[i] = page_to_phys(vmalloc_to_page(page));
 	__set_bit(0, blocks);
 	return ret;
 }

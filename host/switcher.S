@@ -31,7 +31,8 @@
 #define SHARED(off)	TRAP(off)
 #define ENDBR64		.byte 0xf3, 0x0f, 0x1e, 0xfa
 
-	.pushsection .ringlet.text, "ax"
+	/* To the host's own mapping this is data; it is executed in slot 256. */
+	.pushsection .rodata.switcher, "a"
 	.balign 4096
 	.globl switcher_text
 switcher_text:

@@ -177,22 +177,27 @@ static void switch_to_guest(struct ringlet_vcpu *vcpu)
 	shadow_sync_root(vcpu, host->exit_cr3);
 }
 
-/* Give the host's handlers what belongs to them. Interrupts are still off. */
+/*
+ * Give the host's handlers what belongs to them. Interrupts are still off, and
+ * NMIs still blocked if one ended the run: its handler's iretq unblocks them.
+ */
 static void deliver_host_events(struct ringlet_vcpu *vcpu)
 {
+	const gate_desc *idt = (void *)vcpu->host->idt.address;
 	u64 vector = vcpu->regs.vector, missed = vcpu->trap->missed;
 
-	if (vector == EXIT_NOTHING)
-		;
-	else if ((u8)vector >= FIRST_EXTERNAL_VECTOR || vector == X86_TRAP_NMI ||
-		 vector == X86_TRAP_MC)
-		reraise((u8)vector);
+	if (vector == X86_TRAP_NMI)
+		asm volatile("int $2");
+	else if (vector == X86_TRAP_MC)
+		asm volatile("int $18");
+	else if (vector != EXIT_NOTHING && (u8)vector >= FIRST_EXTERNAL_VECTOR)
+		reraise(gate_offset(&idt[(u8)vector]));
 	/* These hit the switcher between two worlds and went on by iretq, so
 	   NMIs are no longer blocked: only a new one is safe to raise. */
 	if (missed & MISSED_NMI)
 		apic->send_IPI(smp_processor_id(), NMI_VECTOR);
 	if (missed & MISSED_MC)
-		reraise(X86_TRAP_MC);
+		asm volatile("int $18");
 }
 
 /*

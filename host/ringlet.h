@@ -71,7 +71,6 @@ struct shadow {
  * @tables, @trap, @host, @idt: kernel addresses of the block's pages
  * @slot:	PML4 entry 256 of its shadow roots, and the tables behind it
  * @regs:	the guest's registers between exit and entry
- * @resume:	offset in the TRAP page of the frame to resume
  * @in_switcher: an NMI stopped it in ring 0; resume it there untouched
  * @in_guest:	between the last look at @interrupts and the exit
  * @claimed, @started: somebody gives it its first state, it has it
@@ -96,7 +95,6 @@ struct ringlet_vcpu {
 	u64 slot;
 
 	struct switcher_frame regs;
-	unsigned int resume;
 	bool in_switcher;
 	bool in_guest;
 	bool started;

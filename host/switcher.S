@@ -12,7 +12,8 @@
  *
  *  - between switcher_world and switcher_world_end the machine is wholly the
  *    guest's (CR3, GDT, TSS, IDT). An NMI there is an exit like any other; the
- *    frame it leaves has CS = ring 0, and the host resumes it where it was.
+ *    frame it leaves has CS = ring 0, and the host resumes it where it was, or
+ *    enters anew if it was before switcher_entered.
  *  - elsewhere two worlds are mixed. The stub notes the event in TRAP_NMI and
  *    returns; the host raises it again once it is whole.
  *
@@ -116,6 +117,8 @@ switcher_world:
 	pop	%rdi
 	add	$16, %rsp			/* vector, error */
 	iretq
+	.globl switcher_entered
+switcher_entered:
 
 .Lnothing:
 	movq	$EXIT_NOTHING, FRAME_VECTOR(%rsp)

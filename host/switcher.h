@@ -45,6 +45,7 @@
 /* struct switcher_trap */
 #define TRAP_NMI		0x200
 #define TRAP_USER_RSP		0x208
+#define TRAP_RESUME		0x300
 #define TRAP_STACK_DF		0x600
 #define TRAP_STACK_NMI		0x800
 #define TRAP_STACK_DB		0xa00
@@ -149,6 +150,7 @@ struct switcher_host {
 
 extern u8 switcher_text[], switcher_enter[], switcher_vectors[];
 extern u8 switcher_hypercall[], switcher_syscall[], switcher_page_fault[];
+extern u8 switcher_world[], switcher_entered[];
 extern u8 switcher_nmi[], switcher_debug[], switcher_machine_check[];
 #endif /* __ASSEMBLY__ */
 #endif

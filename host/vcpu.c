@@ -151,15 +151,38 @@ static void sanitize(struct ringlet_vcpu *vcpu)
 		vcpu->host->guest_gs = 0;
 }
 
+/*
+ * Take over what the exit left on its stack in the TRAP page. Ring 0 wrote it
+ * and no guest instruction has run since.
+ */
+static void read_exit_frame(struct ringlet_vcpu *vcpu)
+{
+	u64 trap = slot_address(vcpu, BLOCK_TRAP);
+	struct switcher_frame *frame = (void *)vcpu->trap + (vcpu->host->frame - trap);
+	u64 entry = slot_address(vcpu, switcher_world - switcher_text);
+	u64 entered = slot_address(vcpu, switcher_entered - switcher_text);
+
+	if (frame->rip >= entry && frame->rip < entered) {
+		/* An NMI in the middle of the pops: we never left. */
+		vcpu->regs.vector = frame->vector;
+		return;
+	}
+	vcpu->regs = *frame;
+	vcpu->in_switcher = !(frame->cs & 3);
+}
+
 /* The switch itself: interrupts are off and everything is prepared. */
 static void switch_to_guest(struct ringlet_vcpu *vcpu)
 {
+	/* A stub that an NMI stopped still has its data on the top of the stack;
+	   an NMI in the pops must not find its own stack in use. */
+	unsigned int offset = vcpu->in_switcher ? TRAP_RESUME : FRAME_TOP;
 	unsigned long entry = slot_address(vcpu, switcher_enter - switcher_text);
-	unsigned long frame = slot_address(vcpu, BLOCK_TRAP + vcpu->resume);
+	unsigned long frame = slot_address(vcpu, BLOCK_TRAP + offset);
 	struct switcher_host *host = vcpu->host;
 	u64 cr4;
 
-	memcpy((void *)vcpu->trap + vcpu->resume, &vcpu->regs, sizeof(vcpu->regs));
+	*(struct switcher_frame *)((void *)vcpu->trap + offset) = vcpu->regs;
 	vcpu->trap->missed = 0;
 	asm volatile("mov %%cr4, %0" : "=r" (cr4));
 	host->cr4 = cr4;
@@ -169,11 +192,7 @@ static void switch_to_guest(struct ringlet_vcpu *vcpu)
 		     : "+D" (frame) : "r" (entry)
 		     : "rax", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "cc", "memory");
 
-	vcpu->resume = host->frame - slot_address(vcpu, BLOCK_TRAP);
-	memcpy(&vcpu->regs, (void *)vcpu->trap + vcpu->resume, sizeof(vcpu->regs));
-	vcpu->in_switcher = !(vcpu->regs.cs & 3);
-	if (!vcpu->in_switcher)
-		vcpu->resume = FRAME_TOP;
+	read_exit_frame(vcpu);
 	shadow_sync_root(vcpu, host->exit_cr3);
 }
 
@@ -427,7 +446,6 @@ static struct ringlet_vcpu *vcpu_alloc(struct ringlet_vm *vm, unsigned int id)
 		return ERR_PTR(ret);
 	vcpu->vm = vm;
 	vcpu->id = id;
-	vcpu->resume = FRAME_TOP;
 	mutex_init(&vcpu->lock);
 	init_waitqueue_head(&vcpu->wait);
 	timer_init(vcpu);

@@ -106,7 +106,6 @@ struct ringlet_vcpu {
 	u64 user_lstar;
 	u64 user_sysenter_cs;
 
-	struct shadow shadow;
 	u64 idt_gva;
 	u16 idt_limit;
 	struct ringlet_entries entries;
@@ -114,6 +113,7 @@ struct ringlet_vcpu {
 	struct hrtimer timer;
 
 	struct ringlet_run *run;
+	struct shadow shadow;
 };
 
 /**
@@ -167,8 +167,31 @@ unsigned long slot_address(const struct ringlet_vcpu *vcpu, unsigned int offset)
 struct ringlet_vm *vm_create(void);
 void vm_put(struct ringlet_vm *vm);
 int vm_set_memory(struct ringlet_vm *vm, const struct ringlet_memory *memory);
-void *vm_page(struct ringlet_vm *vm, u64 gpa, bool write);
 int vm_read(struct ringlet_vm *vm, u64 gpa, void *to, size_t length);
+
+/**
+ * vm_page() - the host's address of a page of guest memory
+ * @vm:		the VM
+ * @gpa:	any address in the page
+ * @write:	whether it is to be written
+ *
+ * Return: the page's address, or NULL if the guest has no such memory. The
+ * guest may change what stands there at any time: read once, check the copy.
+ * Context: any.
+ */
+static inline void *vm_page(const struct ringlet_vm *vm, u64 gpa, bool write)
+{
+	const struct memory_range *ram = &vm->memory[MEMORY_RAM];
+	const struct memory_range *devices = &vm->memory[MEMORY_READONLY];
+	u64 index = gpa >> PAGE_SHIFT;
+
+	if (index < ram->count)
+		return page_address(ram->pages[index]);
+	index -= devices->start >> PAGE_SHIFT;
+	if (!write && index < devices->count)
+		return page_address(devices->pages[index]);
+	return NULL;
+}
 
 /* vcpu.c: the run loop (1) */
 int vcpu_create(struct ringlet_vm *vm, unsigned int id);

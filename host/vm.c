@@ -138,33 +138,6 @@ int vm_set_memory(struct ringlet_vm *vm, const struct ringlet_memory *memory)
 }
 
 /**
- * vm_page() - the host's address of a page of guest memory
- * @vm:		the VM
- * @gpa:	any address in the page
- * @write:	whether it is to be written
- *
- * Return: the page's address, or NULL if the guest has no such memory. The
- * guest may change what stands there at any time: read once, check the copy.
- * Context: any.
- */
-void *vm_page(struct ringlet_vm *vm, u64 gpa, bool write)
-{
-	int i;
-
-	for (i = 0; i < MEMORY_RANGES; i++) {
-		struct memory_range *range = &vm->memory[i];
-		u64 index = (gpa - range->start) >> PAGE_SHIFT;
-
-		if (gpa < range->start || index >= range->count)
-			continue;
-		if (write && !range->writable)
-			return NULL;
-		return page_address(range->pages[index]);
-	}
-	return NULL;
-}
-
-/**
  * vm_read() - copy a small structure out of guest memory
  * @vm:		the VM
  * @gpa:	where; the structure must not cross a page

@@ -104,16 +104,22 @@ SYM_CODE_START(ringlet_user_fault)
 	UNWIND_HINT_IRET_REGS offset=8
 	PUSH_AND_CLEAR_REGS
 	ENCODE_FRAME_POINTER
-	movabs	$RINGLET_PAGE, %rdi
-	movq	RINGLET_PAGE_CR2(%rdi), %rdi
-	movq	ORIG_RAX(%rsp), %rsi
+	movabs	$RINGLET_PAGE, %r12
+	movq	RINGLET_PAGE_CR2(%r12), %r12	/* address */
+	movq	ORIG_RAX(%rsp), %r13		/* error code */
+	movq	%r12, %rdi
+	movq	%r13, %rsi
 	call	ringlet_fill
 	testb	%al, %al
 	jnz	xenpv_restore_regs_and_return_to_usermode
 	movq	%rsp, %rdi
-	movq	ORIG_RAX(%rsp), %rsi
+	movq	%r13, %rsi
 	movq	$-1, ORIG_RAX(%rsp)		/* no system call to restart */
 	call	exc_page_fault
+	/* Whoever asked for the page will touch it again: map it now. */
+	movq	%r12, %rdi
+	movq	%r13, %rsi
+	call	ringlet_fill
 	jmp	xenpv_restore_regs_and_return_to_usermode
 SYM_CODE_END(ringlet_user_fault)
 

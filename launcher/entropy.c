@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The entropy device (chapter 8; virtio 1.2, 5.4): the smallest there is. One
+ * queue; each request is filled with random bytes of the host.
+ */
+#include <sys/random.h>
+#include "virtio.h"
+
+#define BYTES_MAX 256	/* getrandom() gives so many at once, without a gap */
+
+static void serve(struct virtqueue *vq)
+{
+	struct chain chain;
+	u8 bytes[BYTES_MAX];
+
+	while (queue_next(vq, &chain)) {
+		ssize_t n = getrandom(bytes, sizeof(bytes), 0);
+
+		queue_push(vq, chain.head, n > 0 ? chain_write(&chain, bytes, n) : 0);
+	}
+}
+
+static const struct device_type entropy_type = {
+	.id = VIRTIO_ID_RNG,
+	.queues = 1,
+	.serve = { serve },
+};
+
+/**
+ * entropy_add() - --rng
+ * @vm:		the guest
+ * @argument:	none
+ */
+void entropy_add(struct vm *vm, char *argument)
+{
+	static struct device device = { .type = &entropy_type, .name = "rng" };
+
+	(void)argument;
+	device_add(vm, &device, 0, "", 0);
+}

@@ -229,6 +229,7 @@ struct walk {
 };
 
 int guest_walk(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk);
+const u64 *guest_table(struct ringlet_vcpu *vcpu, u64 gva, u64 *upper);
 int guest_read(struct ringlet_vcpu *vcpu, u64 gva, void *to, size_t length);
 int guest_write(struct ringlet_vcpu *vcpu, u64 gva, const void *from, size_t length);
 

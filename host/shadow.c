@@ -79,6 +79,72 @@ static void drop_everything(struct shadow *shadow)
 		drop_user(shadow, root);
 }
 
+/*
+ * The shadow of one guest leaf. Writable only once the guest's dirty bit is
+ * set, so that the first write comes here. Never global, never another cache
+ * type, and exactly 0 when there is no such memory.
+ */
+static u64 make_leaf(struct ringlet_vcpu *vcpu, u64 upper, u64 leaf, u64 gpa)
+{
+	void *page = vm_page(vcpu->vm, gpa, false);
+	u64 both = upper & leaf, entry;
+
+	if (!page)
+		return 0;
+	entry = virt_to_phys(page) | LEAF | (both & _PAGE_USER) |
+		((upper | leaf) & _PAGE_NX);
+	if (both & _PAGE_RW && leaf & _PAGE_DIRTY && vm_page(vcpu->vm, gpa, true))
+		entry |= _PAGE_RW;
+	return entry;
+}
+
+/* Bring one level 1 table up to date; false: nothing of it can stay. */
+static bool resync_table(struct ringlet_vcpu *vcpu, u64 *table, u64 gva)
+{
+	const u64 *guest;
+	u64 upper, leaf;
+	int i;
+
+	if (virt_to_page(table)->private)
+		return false;
+	guest = guest_table(vcpu, gva, &upper);
+	if (!guest)
+		return false;
+	for (i = 0; i < ENTRIES; i++) {
+		if (!table[i])
+			continue;
+		leaf = READ_ONCE(guest[i]);
+		table[i] = leaf & _PAGE_PRESENT && leaf & _PAGE_ACCESSED ?
+			make_leaf(vcpu, upper, leaf, leaf & ADDRESS) : 0;
+	}
+	return true;
+}
+
+/*
+ * The guest flushed its lower half, yet most of it has not changed: look every
+ * entry up again rather than take a fault for each (chapter 12).
+ */
+static void resync(struct ringlet_vcpu *vcpu, u64 *table, u64 gva, int level)
+{
+	int i, entries = level == 4 ? SLOT_PML4_INDEX : ENTRIES;
+
+	for (i = 0; i < entries; i++) {
+		u64 below = gva + ((u64)i << (12 + 9 * (level - 1)));
+
+		if (!table[i])
+			continue;
+		if (level > 2)
+			resync(vcpu, table_of(table[i]), below, level - 1);
+		else if (!resync_table(vcpu, table_of(table[i]), below))
+			free_entry(&vcpu->shadow, &table[i], 2);
+	}
+}
+
+static void resync_user(struct ringlet_vcpu *vcpu)
+{
+	resync(vcpu, vcpu->shadow.pml4[vcpu->shadow.current_root], 0, 4);
+}
+
 /* The guest CR3 that root @root stands for; bits 0-11 are its PCID. */
 u64 shadow_guest_cr3(const struct ringlet_vcpu *vcpu)
 {
@@ -96,16 +162,18 @@ void shadow_load_cr3(struct ringlet_vcpu *vcpu, u64 cr3)
 	u64 guest_cr3 = cr3 & (ADDRESS | CR3_PCID);
 	unsigned int root = cr3 & (GUEST_ROOTS - 1);
 	struct switcher_root *slot = &vcpu->tables->roots[root];
-	bool cached = cr3 & CR3_NOFLUSH && slot->guest_cr3 == guest_cr3;
+	bool known = slot->guest_cr3 == guest_cr3;
 
-	trace_ringlet_cr3(vcpu->id, cr3, cached);
+	trace_ringlet_cr3(vcpu->id, cr3, known && cr3 & CR3_NOFLUSH);
 	if (!(cr3 & CR3_PCID))
 		drop_everything(shadow);	/* early boot: no PCID, no global pages */
-	else if (!cached)
+	else if (!known)
 		drop_user(shadow, root);
 	slot->guest_cr3 = guest_cr3;
 	shadow->current_root = root;
 	vcpu->tables->guest_cr3 = slot->shadow_cr3;
+	if (known && !(cr3 & CR3_NOFLUSH))
+		resync_user(vcpu);
 }
 
 /**
@@ -130,7 +198,7 @@ void shadow_flush_user(struct ringlet_vcpu *vcpu)
 {
 	trace_ringlet_flush(vcpu->id, 0);
 	count(COUNT_FLUSH);
-	drop_user(&vcpu->shadow, vcpu->shadow.current_root);
+	resync_user(vcpu);
 }
 
 void shadow_flush_all(struct ringlet_vcpu *vcpu)
@@ -194,25 +262,6 @@ static u64 *get_table(struct shadow *shadow, u64 gva)
 		table = table_of(*entry);
 	}
 	return table;
-}
-
-/*
- * The shadow of one guest leaf. Writable only once the guest's dirty bit is
- * set, so that the first write comes here. Never global, never another cache
- * type, and exactly 0 when there is no such memory.
- */
-static u64 make_leaf(struct ringlet_vcpu *vcpu, u64 upper, u64 leaf, u64 gpa)
-{
-	void *page = vm_page(vcpu->vm, gpa, false);
-	u64 both = upper & leaf, entry;
-
-	if (!page)
-		return 0;
-	entry = virt_to_phys(page) | LEAF | (both & _PAGE_USER) |
-		((upper | leaf) & _PAGE_NX);
-	if (both & _PAGE_RW && leaf & _PAGE_DIRTY && vm_page(vcpu->vm, gpa, true))
-		entry |= _PAGE_RW;
-	return entry;
 }
 
 /* A large leaf: all 512 entries at once. */

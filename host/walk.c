@@ -105,6 +105,33 @@ restart:
 	return 0;
 }
 
+/**
+ * guest_table() - the guest's level 1 table for an address
+ * @vcpu:	the vCPU, for its CR3
+ * @gva:	the address
+ * @upper:	rights above the table, as in struct walk
+ *
+ * Return: its host address, or NULL if the guest has none there.
+ */
+const u64 *guest_table(struct ringlet_vcpu *vcpu, u64 gva, u64 *upper)
+{
+	u64 entry = shadow_guest_cr3(vcpu), *place;
+	int level;
+
+	*upper = _PAGE_USER | _PAGE_RW;
+	for (level = 4; level > 1; level--) {
+		place = entry_at(vcpu, entry & ENTRY_ADDRESS, gva, level);
+		if (!place)
+			return NULL;
+		entry = READ_ONCE(*place);
+		if (!(entry & _PAGE_PRESENT) || entry & _PAGE_PSE)
+			return NULL;
+		*upper &= entry | _PAGE_NX;
+		*upper |= entry & _PAGE_NX;
+	}
+	return vm_page(vcpu->vm, entry & ENTRY_ADDRESS, false);
+}
+
 /* Copy within one page; the only way in which C touches a gva. */
 static int copy_in_page(struct ringlet_vcpu *vcpu, u64 gva, void *buffer, size_t length,
 		     bool write)

@@ -36,6 +36,7 @@ static const struct {
 #if CHAPTER >= 11
 	{ 'd', block_add },
 #endif
+	{ '\0', NULL }
 };
 
 static void open_module(struct vm *vm)
@@ -77,7 +78,7 @@ static void add_devices(struct vm *vm)
 	for (unsigned int i = 0; i < vm->options.nr_devices; i++) {
 		struct device_option *wanted = &vm->options.devices[i];
 
-		for (size_t k = 0; k < ARRAY_SIZE(device_kinds); k++)
+		for (int k = 0; device_kinds[k].kind; k++)
 			if (device_kinds[k].kind == wanted->kind)
 				device_kinds[k].add(vm, wanted->argument);
 	}
@@ -193,7 +194,8 @@ int vm_run(struct vm *vm)
 	add_devices(vm);
 	if (vm->options.dry_run) {
 		devices_print(vm);
-		return 0;
+		devices_close(vm);
+		return EXIT_POWEROFF;
 	}
 
 	open_module(vm);

@@ -12,7 +12,7 @@
 #define CR4_LASS	BIT_ULL(27)
 #define CR4_FRED	BIT_ULL(32)
 
-static unsigned long cr4(void)
+static unsigned long read_cr4(void)
 {
 	unsigned long value;
 
@@ -20,19 +20,19 @@ static unsigned long cr4(void)
 	return value;
 }
 
-static bool no_fsgsbase(void)	{ return !(cr4() & X86_CR4_FSGSBASE); }
+static bool no_fsgsbase(void)	{ return !(read_cr4() & X86_CR4_FSGSBASE); }
 static bool no_nx(void)		{ return !boot_cpu_has(X86_FEATURE_NX); }
 static bool xen_pv(void)	{ return boot_cpu_has(X86_FEATURE_XENPV); }
 static bool encrypted(void)	{ return cc_platform_has(CC_ATTR_MEM_ENCRYPT); }
-static bool la57(void)		{ return cr4() & X86_CR4_LA57; }
-static bool lass(void)		{ return cr4() & CR4_LASS; }
-static bool fred(void)		{ return cr4() & CR4_FRED; }
+static bool la57(void)		{ return read_cr4() & X86_CR4_LA57; }
+static bool lass(void)		{ return read_cr4() & CR4_LASS; }
+static bool has_fred(void)		{ return read_cr4() & CR4_FRED; }
 
 static const struct {
 	bool (*applies)(void);
 	const char *why;
 } refusals[] = {
-	{ fred, "FRED is on and has no ring 1; boot with fred=off" },
+	{ has_fred, "FRED is on and has no ring 1; boot with fred=off" },
 	{ xen_pv, "this kernel is itself a Xen PV or Ringlet guest and not in ring 0" },
 	{ encrypted, "memory encryption (SME, SEV or TDX) is on; boot with mem_encrypt=off" },
 	{ lass, "LASS is on; boot with clearcpuid=lass" },

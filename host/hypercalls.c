@@ -218,42 +218,54 @@ static enum action hc_route_irq(struct ringlet_vcpu *vcpu)
 	return done(vcpu, 0);
 }
 
-#define HYPERCALLS(X)						\
-	X(PRINT, print, hc_launcher)				\
-	X(SHUTDOWN, shutdown, hc_launcher)			\
-	X(HALT, halt, hc_halt)					\
-	X(LOAD_CR3, load_cr3, hc_load_cr3)			\
-	X(FLUSH_USER, flush_user, hc_flush_user)		\
-	X(FLUSH_ALL, flush_all, hc_flush_all)			\
-	X(FLUSH_PAGE, flush_page, hc_flush_page)		\
-	X(SET_IDT, set_idt, hc_set_idt)				\
-	X(IRQ_WINDOW, irq_window, hc_irq_window)		\
-	X(SET_TIMER, set_timer, hc_set_timer)			\
-	X(SET_ENTRIES, set_entries, hc_set_entries)		\
-	X(SET_KERNEL_GS, set_kernel_gs, hc_set_kernel_gs)	\
-	X(LOAD_TLS, load_tls, hc_load_tls)			\
-	X(SET_CPU_NUMBER, set_cpu_number, hc_set_cpu_number)	\
-	X(IRET_USER, iret_user, hc_iret_user)			\
-	X(IRET_KERNEL, iret_kernel, hc_iret_kernel)		\
-	X(DEVICE_STATUS, device_status, hc_launcher)		\
-	X(DEVICE_RESET, device_reset, hc_launcher)		\
-	X(DEVICE_FEATURES, device_features, hc_launcher)	\
-	X(DEVICE_QUEUE, device_queue, hc_launcher)		\
-	X(DEVICE_CONFIG, device_config, hc_launcher)		\
-	X(NOTIFY, notify, hc_notify)				\
-	X(FILL, fill, hc_fill)					\
-	X(START_VCPU, start_vcpu, hc_start_vcpu)		\
-	X(SEND_IPI, send_ipi, hc_send_ipi)			\
-	X(ROUTE_IRQ, route_irq, hc_route_irq)
-
-#define NAME(number, name, handler)	[RINGLET_HC_##number] = #name,
-#define HANDLER(number, name, handler)	[RINGLET_HC_##number] = handler,
-
-const char *const hypercall_names[RINGLET_HC_COUNT] = { HYPERCALLS(NAME) };
-
-static enum action (*const handlers[RINGLET_HC_COUNT])(struct ringlet_vcpu *vcpu) = {
-	HYPERCALLS(HANDLER)
+static const struct {
+	const char *name;
+	enum action (*handle)(struct ringlet_vcpu *vcpu);
+} hypercalls[RINGLET_HC_COUNT] = {
+	/* chapter 2 */
+	[RINGLET_HC_PRINT] = { "print", hc_launcher },
+	[RINGLET_HC_SHUTDOWN] = { "shutdown", hc_launcher },
+	/* chapter 3 */
+	[RINGLET_HC_HALT] = { "halt", hc_halt },
+	/* chapter 4 */
+	[RINGLET_HC_LOAD_CR3] = { "load_cr3", hc_load_cr3 },
+	[RINGLET_HC_FLUSH_USER] = { "flush_user", hc_flush_user },
+	[RINGLET_HC_FLUSH_ALL] = { "flush_all", hc_flush_all },
+	[RINGLET_HC_FLUSH_PAGE] = { "flush_page", hc_flush_page },
+	/* chapter 5 */
+	[RINGLET_HC_SET_IDT] = { "set_idt", hc_set_idt },
+	[RINGLET_HC_IRQ_WINDOW] = { "irq_window", hc_irq_window },
+	[RINGLET_HC_SET_TIMER] = { "set_timer", hc_set_timer },
+	/* chapter 6 */
+	[RINGLET_HC_SET_ENTRIES] = { "set_entries", hc_set_entries },
+	[RINGLET_HC_SET_KERNEL_GS] = { "set_kernel_gs", hc_set_kernel_gs },
+	[RINGLET_HC_LOAD_TLS] = { "load_tls", hc_load_tls },
+	[RINGLET_HC_SET_CPU_NUMBER] = { "set_cpu_number", hc_set_cpu_number },
+	[RINGLET_HC_IRET_USER] = { "iret_user", hc_iret_user },
+	[RINGLET_HC_IRET_KERNEL] = { "iret_kernel", hc_iret_kernel },
+	/* chapter 7 */
+	[RINGLET_HC_DEVICE_STATUS] = { "device_status", hc_launcher },
+	[RINGLET_HC_DEVICE_RESET] = { "device_reset", hc_launcher },
+	[RINGLET_HC_DEVICE_FEATURES] = { "device_features", hc_launcher },
+	/* chapter 8 */
+	[RINGLET_HC_DEVICE_QUEUE] = { "device_queue", hc_launcher },
+	/* chapter 7 */
+	[RINGLET_HC_DEVICE_CONFIG] = { "device_config", hc_launcher },
+	/* chapter 9 */
+	[RINGLET_HC_NOTIFY] = { "notify", hc_notify },
+	/* chapter 12 */
+	[RINGLET_HC_FILL] = { "fill", hc_fill },
+	/* chapter 14 */
+	[RINGLET_HC_START_VCPU] = { "start_vcpu", hc_start_vcpu },
+	[RINGLET_HC_SEND_IPI] = { "send_ipi", hc_send_ipi },
+	[RINGLET_HC_ROUTE_IRQ] = { "route_irq", hc_route_irq },
 };
+
+/* hypercall_name() - for the counters' file */
+const char *hypercall_name(unsigned int number)
+{
+	return hypercalls[number].name;
+}
 
 /**
  * handle_hypercall() - int $0x1f from ring 1
@@ -270,5 +282,5 @@ enum action handle_hypercall(struct ringlet_vcpu *vcpu)
 	if (number >= RINGLET_HC_COUNT)
 		return done(vcpu, -ENOSYS);
 	count(COUNT_HYPERCALLS + number);
-	return handlers[number](vcpu);
+	return hypercalls[number].handle(vcpu);
 }

@@ -174,8 +174,10 @@ enum action inject_interrupts(struct ringlet_vcpu *vcpu)
 	unsigned int vector = find_last_bit(vcpu->interrupts, 256);
 	enum action action;
 
-	/* SDM 3A 6.14: a non-canonical rip is a fault of the next instruction,
-	   and our iretq must not be the one to meet it. */
+	/*
+	 * SDM 3A 6.14: a non-canonical rip is a fault of the next instruction,
+	 * and our iretq must not be the one to meet it.
+	 */
 	if (!is_canonical(vcpu->regs.rip)) {
 		action = deliver(vcpu, X86_TRAP_GP, 0);
 		if (action != RESUME)

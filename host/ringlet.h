@@ -82,7 +82,7 @@ struct shadow {
 struct ringlet_vcpu {
 	struct ringlet_vm *vm;
 	unsigned int id;
-	struct mutex lock;
+	struct mutex lock;		/* held in RUN */
 	struct task_struct *thread;
 	wait_queue_head_t wait;
 
@@ -130,11 +130,11 @@ struct ringlet_vm {
 	struct kref refs;
 	struct list_head node;
 	struct mm_struct *mm;
-	struct mutex lock;
+	struct mutex lock;		/* set-up */
 	struct memory_range memory[MEMORY_RANGES];
 	struct ringlet_vcpu *vcpus[RINGLET_MAX_VCPUS];
 	unsigned int nr_vcpus;
-	spinlock_t notify_lock;
+	spinlock_t notify_lock;		/* notify[] */
 	struct eventfd_ctx *notify[RINGLET_MAX_DEVICES][RINGLET_MAX_QUEUES];
 	struct list_head irqfds;
 	u8 line_vcpu[RINGLET_LINES];
@@ -203,7 +203,7 @@ __printf(2, 3) enum action vcpu_kill(struct ringlet_vcpu *vcpu, const char *fmt,
 /* exits.c, hypercalls.c: the two tables (2) */
 enum action handle_exit(struct ringlet_vcpu *vcpu);
 enum action handle_hypercall(struct ringlet_vcpu *vcpu);
-extern const char *const hypercall_names[RINGLET_HC_COUNT];
+const char *hypercall_name(unsigned int number);
 
 /* reraise.S: hand an interrupt to the host's own handler (3) */
 asmlinkage void reraise(unsigned long handler);

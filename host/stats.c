@@ -45,7 +45,7 @@ static int exits_show(struct seq_file *file, void *unused)
 	for (i = 0; i < COUNT_HYPERCALLS; i++)
 		seq_printf(file, "%s %llu\n", names[i], total(i));
 	for (i = 0; i < RINGLET_HC_COUNT; i++)
-		seq_printf(file, "hypercall_%s %llu\n", hypercall_names[i],
+		seq_printf(file, "hypercall_%s %llu\n", hypercall_name(i),
 			   total(COUNT_HYPERCALLS + i));
 	return 0;
 }

@@ -26,8 +26,10 @@
 #include "ringlet.h"
 #include "trace.h"
 
-/* CR4 bits that ring 1 must not meet: global TLB entries, protection by U/S
-   and keys that only fits the host, counters, CET and LASS. */
+/*
+ * CR4 bits that ring 1 must not meet: global TLB entries, protection by U/S
+ * and keys that only fits the host, counters, CET and LASS.
+ */
 #define CR4_NOT_IN_GUEST (X86_CR4_PGE | X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_PCE | \
 			  X86_CR4_TSD | BIT_ULL(23) /* CET */ | BIT_ULL(24) /* PKS */)
 
@@ -66,8 +68,10 @@ void vcpu_kick(struct ringlet_vcpu *vcpu)
 {
 	struct task_struct *thread;
 
-	/* Pairs with the barrier in enter_guest(): either we see in_guest, or
-	   the vCPU sees the bit that our caller set. */
+	/*
+	 * Pairs with the barrier in enter_guest(): either we see in_guest, or
+	 * the vCPU sees the bit that our caller set.
+	 */
 	smp_mb();
 	rcu_read_lock();	/* a thread that leaves RUN may exit */
 	thread = READ_ONCE(vcpu->thread);
@@ -114,8 +118,10 @@ static void put_guest_cpu(struct ringlet_vcpu *vcpu)
 		wrmsrl(MSR_IA32_SYSENTER_CS, vcpu->user_sysenter_cs);
 }
 
-/* A selector that our GDT has for ring 3, or null: anything else would fault
-   in the switcher. TLS entries count only while they are present. */
+/*
+ * A selector that our GDT has for ring 3, or null: anything else would fault
+ * in the switcher. TLS entries count only while they are present.
+ */
 static u16 checked_selector(struct ringlet_vcpu *vcpu, u16 selector)
 {
 	unsigned int index = selector >> 3;
@@ -174,8 +180,10 @@ static void read_exit_frame(struct ringlet_vcpu *vcpu)
 /* The switch itself: interrupts are off and everything is prepared. */
 static void switch_to_guest(struct ringlet_vcpu *vcpu)
 {
-	/* A stub that an NMI stopped still has its data on the top of the stack;
-	   an NMI in the pops must not find its own stack in use. */
+	/*
+	 * A stub that an NMI stopped still has its data on the top of the stack;
+	 * an NMI in the pops must not find its own stack in use.
+	 */
 	unsigned int offset = vcpu->in_switcher ? TRAP_RESUME : FRAME_TOP;
 	unsigned long entry = slot_address(vcpu, switcher_enter - switcher_text);
 	unsigned long frame = slot_address(vcpu, BLOCK_TRAP + offset);
@@ -211,8 +219,10 @@ static void deliver_host_events(struct ringlet_vcpu *vcpu)
 		asm volatile("int $18");
 	else if (vector != EXIT_NOTHING && (u8)vector >= FIRST_EXTERNAL_VECTOR)
 		reraise(gate_offset(&idt[(u8)vector]));
-	/* These hit the switcher between two worlds and went on by iretq, so
-	   NMIs are no longer blocked: only a new one is safe to raise. */
+	/*
+	 * These hit the switcher between two worlds and went on by iretq, so
+	 * NMIs are no longer blocked: only a new one is safe to raise.
+	 */
 	if (missed & MISSED_NMI)
 		apic->send_IPI(smp_processor_id(), NMI_VECTOR);
 	if (missed & MISSED_MC)

@@ -134,7 +134,7 @@ const u64 *guest_table(struct ringlet_vcpu *vcpu, u64 gva, u64 *upper)
 
 /* Copy within one page; the only way in which C touches a gva. */
 static int copy_in_page(struct ringlet_vcpu *vcpu, u64 gva, void *buffer, size_t length,
-		     bool write)
+			bool write)
 {
 	struct walk walk;
 	void *page;

@@ -17,7 +17,7 @@
 
 /* chapter 2: traps and hypercalls */
 #define RINGLET_HC_PRINT		0	/* gpa, length <= 4096 */
-#define RINGLET_HC_SHUTDOWN		1	/* RINGLET_SHUTDOWN_*, gpa of a line or 0, its length */
+#define RINGLET_HC_SHUTDOWN		1	/* RINGLET_SHUTDOWN_*, gpa of a line, length */
 /* chapter 3: keeping the host alive */
 #define RINGLET_HC_HALT			2	/* enable interrupts, wait for one */
 /* chapter 4: shadow page tables */
@@ -40,8 +40,8 @@
 #define RINGLET_HC_DEVICE_STATUS	16	/* device, status bits to set: the new status */
 #define RINGLET_HC_DEVICE_RESET		17	/* device */
 #define RINGLET_HC_DEVICE_FEATURES	18	/* device, driver's feature bits */
-#define RINGLET_HC_DEVICE_QUEUE		19	/* device, queue, gpa of struct ringlet_queue or 0 */
-#define RINGLET_HC_DEVICE_CONFIG	20	/* device, offset << 8 | length (1, 2, 4, 8), value */
+#define RINGLET_HC_DEVICE_QUEUE		19	/* device, queue, gpa of ringlet_queue or 0 */
+#define RINGLET_HC_DEVICE_CONFIG	20	/* device, offset << 8 | length, value */
 #define RINGLET_HC_NOTIFY		21	/* device, queue */
 /* chapter 12: faster */
 #define RINGLET_HC_FILL			22	/* gva, page fault error code: map it, I checked */

@@ -64,7 +64,7 @@ void warn(const char *fmt, ...)
 
 /* Whether @statement dies with @text in its message. */
 #define DIES(statement, text) ({						\
-	bool dead_ = true;							\
+	volatile bool dead_ = true;						\
 	if (!setjmp(died)) {							\
 		statement;							\
 		dead_ = false;							\

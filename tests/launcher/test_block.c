@@ -69,20 +69,17 @@ static u32 request(u32 type, u64 sector, size_t out_data, size_t in_bytes, size_
 
 static void test_read_write(void)
 {
-	static const size_t pieces[] = { 1, 7, 16, 17, 512, 1000000 };
+	static const size_t pieces[] = { 2, 7, 16, 17, 512, 1000000 };
 
 	open_image("");
 	for (size_t p = 0; p < ARRAY_SIZE(pieces); p++) {
 		for (int i = 0; i < 1024; i++)
 			out[16 + i] = i * 7 + p;
-		if (pieces[p] > 1) {	/* the host takes 1,024 buffers at once */
-			CHECK(request(VIRTIO_BLK_T_OUT, 3, 1024, 1, pieces[p]) == 1);
-			CHECK(in[0] == VIRTIO_BLK_S_OK);
-		}
+		CHECK(request(VIRTIO_BLK_T_OUT, 3, 1024, 1, pieces[p]) == 1);
+		CHECK(in[0] == VIRTIO_BLK_S_OK);
 		CHECK(request(VIRTIO_BLK_T_IN, 3, 0, 512 + 1, pieces[p]) == 513);
 		CHECK(in[512] == VIRTIO_BLK_S_OK);
-		CHECK(pieces[p] == 1 || !memcmp(in, out + 16, 512) || true);
-		for (int i = 0; pieces[p] > 1 && i < 512; i++)
+		for (int i = 0; i < 512; i++)
 			CHECK(in[i] == (u8)(i * 7 + p));
 	}
 }

@@ -10,8 +10,6 @@
 #include <asm/tlbflush.h>
 #include <asm/trap_pf.h>
 
-unsigned long ringlet_read_cr2(void);
-
 static DEFINE_PER_CPU(unsigned long, current_cr3);
 
 static unsigned long ringlet_read_cr3(void)

@@ -17,10 +17,6 @@
 
 static DEFINE_PER_CPU(unsigned long, debug_registers[8]);
 
-void ringlet_irq_disable(void);
-void ringlet_irq_enable(void);
-unsigned long ringlet_save_fl(void);
-
 /* Model-specific registers: a few have a meaning here, the rest read as 0. */
 static u64 do_read_msr(unsigned int msr, int *error)
 {
@@ -95,8 +91,10 @@ static void ringlet_load_idt(const struct desc_ptr *table)
 	ringlet_hypercall(RINGLET_HC_SET_IDT, table->address, table->size, 0, 0);
 }
 
-/* Handlers that native code enters on a stack of their own come in on the task
-   stack here; the platform's entry stubs for that are the ones Xen PV has. */
+/*
+ * Handlers that native code enters on a stack of their own come in on the task
+ * stack here; the platform's entry stubs for that are the ones Xen PV has.
+ */
 static void ringlet_write_idt_entry(gate_desc *table, int vector, const gate_desc *gate)
 {
 	static const struct {
@@ -169,7 +167,7 @@ static void ringlet_load_gs_index(unsigned int selector)
 
 	local_irq_save(flags);
 	kernel_gs = rdgsbase();
-	asm volatile("1: mov %k0, %%gs\n"
+	asm volatile("1: movl %k0, %%gs\n"
 		     _ASM_EXTABLE_TYPE_REG(1b, 1b, EX_TYPE_ZERO_REG, %k0)
 		     : "+r" (selector) :: "memory");
 	ringlet_page()->user_gs = rdgsbase();

@@ -20,13 +20,6 @@
 #include <asm/setup.h>
 #include <asm/text-patching.h>
 
-extern u8 early_xen_iret_patch[], xen_iret[];
-extern u8 this_cpu_cmpxchg16b_emu[], ringlet_cmpxchg16b[];
-extern u8 ringlet_entry_SYSCALL_64[], ringlet_user_fault[];
-extern u8 ringlet_user_return[], ringlet_user_return_end[];
-extern u8 ringlet_kernel_return[], ringlet_kernel_return_end[];
-asmlinkage void ringlet_start_kernel(unsigned long boot_params_gpa);
-
 static bool is_guest __ro_after_init;
 
 /* In the kernel's image, so that its gpa is known before there is a memory map. */

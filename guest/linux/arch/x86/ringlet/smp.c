@@ -17,9 +17,6 @@
 #include <asm/spec-ctrl.h>
 #include <asm/tlbflush.h>
 
-asmlinkage void ringlet_start_secondary(void);
-asmlinkage void ringlet_secondary(void);
-
 static u32 ringlet_apic_read(u32 reg)
 {
 	return reg == APIC_ID ? ringlet_page()->vcpu : reg == APIC_LVR ? 0x14 : 0;

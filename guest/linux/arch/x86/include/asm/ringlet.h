@@ -35,7 +35,21 @@ static __always_inline long ringlet_hypercall(unsigned long nr, unsigned long a,
 phys_addr_t ringlet_device_page(void);
 int ringlet_irq(unsigned int line);
 
-/* arch/x86/ringlet/ only */
+/* arch/x86/ringlet/ only: entry.S and head.S */
+extern u8 ringlet_entry_SYSCALL_64[], ringlet_user_fault[];
+extern u8 ringlet_user_return[], ringlet_user_return_end[];
+extern u8 ringlet_kernel_return[], ringlet_kernel_return_end[];
+extern u8 xen_iret[], early_xen_iret_patch[];
+extern u8 ringlet_cmpxchg16b[], this_cpu_cmpxchg16b_emu[];
+asmlinkage void ringlet_start_secondary(void);
+asmlinkage void ringlet_secondary(void);
+asmlinkage void ringlet_start_kernel(unsigned long boot_params_gpa);
+void ringlet_irq_disable(void);
+void ringlet_irq_enable(void);
+unsigned long ringlet_save_fl(void);
+unsigned long ringlet_read_cr2(void);
+
+/* and its C files, of one another */
 void ringlet_set_entries(void);
 void ringlet_init_pv(void);
 void ringlet_init_mmu(void);

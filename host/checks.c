@@ -3,6 +3,7 @@
  * Can this machine be a host? (chapter 1) A table of what would break ring 1
  * or the world switch; main.c refuses to load with the first row that applies.
  */
+#define pr_fmt(fmt) "ringlet: " fmt
 #include <linux/cc_platform.h>
 #include <linux/printk.h>
 #include <asm/cpufeature.h>

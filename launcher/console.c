@@ -15,20 +15,21 @@
 enum { QUEUE_RX, QUEUE_TX };
 
 static struct device console;
+static int input;	/* term_input(), from set-up on */
 
 /* Only now is there a buffer to read into, so nothing is read and then lost. */
 static void serve_rx(struct virtqueue *vq)
 {
-	int fd = term_input();
 	struct chain chain;
+	int fd = input;
 	char bytes[4096];
 
 	while (queue_next(vq, &chain)) {
-		struct pollfd input = { fd, POLLIN, 0 };
+		struct pollfd ready = { fd, POLLIN, 0 };
 		size_t room = chain.in_length < sizeof(bytes) ? chain.in_length : sizeof(bytes);
 		ssize_t n = 0;
 
-		while (room && fd >= 0 && poll(&input, 1, 0) <= 0)
+		while (room && fd >= 0 && poll(&ready, 1, 0) <= 0)
 			if (!queue_wait(vq, fd, POLLIN))
 				return;
 		if (room && fd >= 0)
@@ -100,6 +101,7 @@ void console_add(struct vm *vm, char *argument)
 	struct virtio_console_config config = window();
 
 	(void)argument;
+	input = term_input();
 	console.type = &console_type;
 	strcpy(console.name, "console");
 	device_add(vm, &console, BIT(VIRTIO_CONSOLE_F_SIZE), &config, sizeof(config));

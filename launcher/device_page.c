@@ -145,8 +145,10 @@ void device_config(struct device *device, u64 offset, const void *bytes, u64 len
 
 	pthread_mutex_lock(&device->config_lock);
 	__atomic_store_n(generation, *generation + 1, __ATOMIC_SEQ_CST);
-	/* Pair with the guest's read_seqcount-like loop in the transport's
-	   generation(): who sees a new byte sees an odd or a newer number. */
+	/*
+	 * Pair with the guest's read_seqcount-like loop in the transport's
+	 * generation(): who sees a new byte sees an odd or a newer number.
+	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	memcpy(device->config + offset, bytes, length);
 	__atomic_store_n(generation, *generation + 1, __ATOMIC_SEQ_CST);
@@ -303,7 +305,7 @@ s64 device_hypercall(struct vm *vm, u32 number, const u64 *args)
 	return result;
 }
 
-static void bind(struct vm *vm, unsigned long request, u32 device, u32 index, int fd)
+static void bind_eventfd(struct vm *vm, unsigned long request, u32 device, u32 index, int fd)
 {
 	struct ringlet_eventfd bound = { .device = device, .index = index, .fd = fd };
 
@@ -319,10 +321,10 @@ static void bind(struct vm *vm, unsigned long request, u32 device, u32 index, in
 void devices_bind(struct vm *vm)
 {
 	for (unsigned int line = 0; line < vm->nr_lines; line++)
-		bind(vm, RINGLET_IRQ_FD, 0, line, vm->line_fd[line]);
+		bind_eventfd(vm, RINGLET_IRQ_FD, 0, line, vm->line_fd[line]);
 	for (unsigned int d = 0; d < vm->page->count; d++)
 		for (unsigned int q = 0; q < vm->devices[d]->type->queues; q++)
-			bind(vm, RINGLET_NOTIFY_FD, d, q, vm->devices[d]->queues[q].kick);
+			bind_eventfd(vm, RINGLET_NOTIFY_FD, d, q, vm->devices[d]->queues[q].kick);
 }
 
 /**

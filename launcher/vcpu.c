@@ -73,7 +73,7 @@ static void handle_hypercall(struct vcpu *vcpu)
 		run->result = -ENOSYS;
 }
 
-static void handle_signal(struct vcpu *vcpu)
+static void handle_interrupted(struct vcpu *vcpu)
 {
 	(void)vcpu;	/* the loop looks whether it is the end */
 }
@@ -85,7 +85,7 @@ static void handle_killed(struct vcpu *vcpu)
 }
 
 static void (*const exits[])(struct vcpu *vcpu) = {
-	[RINGLET_EXIT_INTR]		= handle_signal,
+	[RINGLET_EXIT_INTR]		= handle_interrupted,
 	[RINGLET_EXIT_HYPERCALL]	= handle_hypercall,
 	[RINGLET_EXIT_KILLED]		= handle_killed,
 };

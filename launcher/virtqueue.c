@@ -82,8 +82,10 @@ static bool kicks_on(struct virtqueue *vq)
 		store(avail_event(vq), vq->last_avail);
 	else
 		store(&vq->used->flags, 0);
-	/* Pairs with virtio_mb() in virtqueue_kick_prepare_split(): either the
-	   driver sees that we want a kick, or we see its new index. */
+	/*
+	 * Pairs with virtio_mb() in virtqueue_kick_prepare_split(): either the
+	 * driver sees that we want a kick, or we see its new index.
+	 */
 	fence();
 	return load(&vq->avail->idx) != vq->last_avail;
 }
@@ -241,8 +243,10 @@ static bool queue_pop(struct virtqueue *vq, struct chain *chain)
 
 	if (vq->broken)
 		return false;
-	/* Pairs with virtio_wmb() in virtqueue_add_split() (Linux,
-	   virtio_ring.c): who sees the index sees the entry and its chain. */
+	/*
+	 * Pairs with virtio_wmb() in virtqueue_add_split() (Linux,
+	 * virtio_ring.c): who sees the index sees the entry and its chain.
+	 */
 	avail = load_acquire(&vq->avail->idx);
 	if (avail == vq->last_avail)
 		return false;
@@ -312,8 +316,10 @@ void queue_fill(struct virtqueue *vq, u16 head, u32 length)
  */
 void queue_publish(struct virtqueue *vq)
 {
-	/* Pairs with virtio_rmb() in virtqueue_get_buf_ctx_split(): who sees
-	   the index sees the elements and the data. */
+	/*
+	 * Pairs with virtio_rmb() in virtqueue_get_buf_ctx_split(): who sees
+	 * the index sees the elements and the data.
+	 */
 	vq->published = vq->next_used;
 	store_release(&vq->used->idx, vq->published);
 	if ((u16)(vq->published - vq->signalled) >= BATCH)
@@ -343,9 +349,11 @@ void queue_interrupt(struct virtqueue *vq)
 	if (old == new)
 		return;
 	vq->signalled = new;
-	/* Pairs with virtio_store_mb() in virtqueue_get_buf_ctx_split() and
-	   virtio_mb() in virtqueue_enable_cb_delayed_split(): either the driver
-	   sees the used index, or we see that it wants an interrupt. */
+	/*
+	 * Pairs with virtio_store_mb() in virtqueue_get_buf_ctx_split() and
+	 * virtio_mb() in virtqueue_enable_cb_delayed_split(): either the driver
+	 * sees the used index, or we see that it wants an interrupt.
+	 */
 	fence();
 	if (vq->event_idx ? vring_need_event(load(used_event(vq)), new, old) :
 	    !(load(&vq->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT))

@@ -19,7 +19,7 @@
 #define RINGS		(VERSION_1 | EVENT_IDX | BIT(VIRTIO_RING_F_INDIRECT_DESC))
 #define SIZE		16
 
-enum { DISK, DISK_RO, NET, NET2, RNG, CONSOLE };
+enum { DISK, DISK_RO, NET, NET2, RNG, CONSOLE, TAP };
 
 static struct vm vm;
 static char image[] = "/tmp/ringlet-test-XXXXXX";
@@ -76,7 +76,7 @@ static void test_layout(void)
 
 	CHECK((u8 *)vm.page == vm.memory.base + RAM_SIZE);
 	CHECK(vm.page->magic == RINGLET_DEVICE_MAGIC && vm.page->version == 1);
-	CHECK(vm.page->count == 6 && vm.page->length % 8 == 0);
+	CHECK(vm.page->count >= TAP && vm.page->length % 8 == 0);
 	lines[vm.page->irq]++;
 	for (int i = 0; i < vm.page->count; i++) {
 		struct ringlet_device *r = record(i);
@@ -136,7 +136,7 @@ static void test_status(void)
 
 static void test_arguments(void)
 {
-	CHECK(status(6, 1) == -ENODEV && reset(-1ULL) == -ENODEV && notify(6, 0) == -ENODEV);
+	CHECK(status(7, 1) == -ENODEV && reset(-1ULL) == -ENODEV && notify(7, 0) == -ENODEV);
 	CHECK(notify(RNG, 1) == -EINVAL);
 	CHECK(hc(RINGLET_HC_DEVICE_QUEUE, RNG, 1, 0) == -EINVAL);
 	CHECK(hc(RINGLET_HC_DEVICE_QUEUE, RNG, 0, 0) == -EBUSY);
@@ -383,6 +383,45 @@ static void test_net(void)
 	CHECK(reset(NET) == 0 && reset(NET2) == 0);
 }
 
+/*
+ * Only with RINGLET_TEST_TAP=name, a tap that is up with address 10.98.0.1: the
+ * host answers an ARP request.
+ */
+static void test_tap(void)
+{
+	const u64 bits = RINGS | BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
+			 BIT(VIRTIO_NET_F_GUEST_TSO4);
+	static const u8 arp[] = "\xff\xff\xff\xff\xff\xff\x52\0\0\0\0\7\x08\x06\0\1\x08\0\6\4\0\1"
+				"\x52\0\0\0\0\7\x0a\x62\0\2\0\0\0\0\0\0\x0a\x62\0\1";
+	u8 *data = vm.memory.base + DATA_GPA, *reply;
+	struct ring tx, rx;
+
+	if (vm.page->count <= TAP)
+		return;
+	CHECK(record(TAP)->features == (RINGS | BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(7) |
+					BIT(8) | BIT(11) | BIT(12) | BIT(15) | BIT(16)));
+	bring_up(TAP, bits);
+	CHECK(ring_set_up(&rx, TAP, 0, bits) == 0 && ring_set_up(&tx, TAP, 1, bits) == 0);
+	for (int i = 0; i < SIZE; i++) {
+		add(&rx, i, 0x210000 + 2048 * i, 2048, VRING_DESC_F_WRITE, 0);
+		publish(&rx, i);
+	}
+	CHECK(status(TAP, 4) == 15);
+	memset(data, 0, 12);
+	memcpy(data + 12, arp, sizeof(arp) - 1);
+	add(&tx, 0, DATA_GPA, 12 + sizeof(arp) - 1, 0, 0);
+	publish(&tx, 0);
+	notify(TAP, 1);
+	CHECK(wait_used(&tx) && take_used(&tx).len == 0);
+	do {	/* the host has things of its own to say */
+		CHECK(wait_used(&rx) && rx.seen < SIZE - 1);
+		reply = vm.memory.base + 0x210000 + 2048 * take_used(&rx).id;
+		CHECK(reply[10] == 1 && reply[11] == 0);
+	} while (reply[12 + 12] != 8 || reply[12 + 13] != 6 || reply[12 + 21] != 2);
+	CHECK(!memcmp(reply + 12 + 28, "\x0a\x62\0\1", 4));
+	CHECK(reset(TAP) == 0);
+}
+
 static void test_console(void)
 {
 	struct virtio_console_config *config = config_of(CONSOLE);
@@ -446,10 +485,11 @@ int main(void)
 		TEST(test_flags, "no lost kick or interrupt without"),
 		TEST(test_disk, "written and read back through the ring"),
 		TEST(test_net, "two launchers on a socket; merged buffers; header not believed"),
+		TEST(test_tap, "a frame out and one in, if there is a tap"),
 		TEST(test_console, "output; config generation and interrupt"),
 		TEST(test_reset_while_blocked, "reset returns while stdout is full"),
 	};
-	char argument[4][100];
+	char argument[4][100], tap[32];
 	int fd = mkstemp(image), copy;
 
 	close(STDIN_FILENO);
@@ -471,6 +511,10 @@ int main(void)
 	net_add(&vm, argument[3]);
 	entropy_add(&vm, NULL);
 	console_add(&vm, NULL);
+	if (getenv("RINGLET_TEST_TAP")) {
+		snprintf(tap, sizeof(tap), "tap=%s", getenv("RINGLET_TEST_TAP"));
+		net_add(&vm, tap);
+	}
 	run_tests(tests, ARRAY_SIZE(tests));
 	devices_close(&vm);
 	unlink(image);

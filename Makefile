@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0
+# Ringlet: `make run` builds everything and shows a guest. All that is made stands in build/.
+#
+# Variables: KERNEL=kit|6.1|6.12-debian (the host's kernel), CPUS=, MEM= (MiB), FILES=, TIMEOUT= (s), ACCEL=kvm|tcg,
+# KERNEL_SRC=folder or KERNEL_TARBALL=file (a 6.12.y source), KERNEL_BUILD=folder (another checkout's build/linux), JOBS=
+
+B := build
+KERNEL ?= kit
+LINUX := $(or $(KERNEL_BUILD),$(B)/linux)
+STEP := python3 tools/kit.py
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+.SHELLFLAGS := -eo pipefail -c
+.DELETE_ON_ERROR:
+.SILENT:
+
+# As the user wrote it, whatever characters are in it.
+export RINGLET_CMD = $(value CMD)
+export KERNEL CPUS MEM FILES TIMEOUT ACCEL KERNEL_SRC KERNEL_TARBALL KERNEL_BUILD JOBS
+
+files = $(shell find $(1) -type f -not -name '*.o' -not -name '*.cmd' 2>/dev/null)
+programs := $(addprefix $(B)/programs/,stress bench)
+
+help: ## show the targets
+	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	sed -n '/^# Variables/,/^$$/s/^#//p' Makefile
+
+run: $(B)/host-$(KERNEL)/initramfs ## the guest's shell on this terminal; without a terminal, a tour
+	tools/boot run
+
+host: $(B)/host-$(KERNEL)/initramfs ## run CMD='…' in the host, with FILES= at hand
+	tools/boot host
+
+guest: $(B)/host-$(KERNEL)/initramfs ## run CMD='…' in a guest, with FILES= at hand
+	tools/boot guest
+
+test: all stock $(B)/packages-test ## run every test (ARGS= for pytest)
+	python3 -m pytest tests $(ARGS)
+
+bench: $(B)/host-kit/initramfs ## measure host and guest side by side
+	tools/bench
+
+all: $(B)/host-kit/initramfs ## build everything that `make run` needs
+
+stock: $(B)/host-6.1/initramfs $(B)/host-6.12-debian/initramfs ## build hosts with Debian's own kernels
+
+doctor: ## check this workstation
+	tools/doctor
+
+packages: ## install the missing Debian packages
+	tools/packages build test
+
+clean: ## delete everything that was built
+	rm -rf $(B)
+
+# Debian packages
+
+$(B)/packages-%: tools/packages
+	tools/packages $*
+	mkdir -p $(B) && touch $@
+
+# The kernel of host and guest. The stamp, not vmlinux, is the target: make must not look at 80,000 files.
+
+ifdef KERNEL_BUILD
+$(B)/kernel.stamp: $(KERNEL_BUILD)/vmlinux $(B)/packages-build
+	touch $@
+else
+$(B)/kernel.stamp: $(call files,guest/linux include/ringlet) tools/kernel $(B)/packages-build $(B)/source
+	tools/kernel build
+	touch $@
+endif
+
+# Another source is another kernel.
+$(B)/source: FORCE
+	mkdir -p $(B)
+	[ "$$(cat $@ 2>/dev/null)" = "$(KERNEL_SRC) $(KERNEL_TARBALL)" ] || echo "$(KERNEL_SRC) $(KERNEL_TARBALL)" > $@
+
+# The launcher and the programs know their own dependencies.
+
+$(B)/launcher/ringlet: $(call files,launcher include) $(B)/packages-build
+	$(STEP) "build launcher" make -C launcher O=$(abspath $(B))/launcher
+	touch $@
+
+$(programs) &: $(call files,tests/programs) $(B)/packages-build
+	mkdir -p $(B)/programs
+	$(STEP) "build test programs" make -C tests/programs O=$(abspath $(B))/programs
+	touch $(programs)
+
+# What the guest boots from
+
+$(B)/guest-disk.img: $(programs) $(call files,tools/rootfs/guest) tools/images $(B)/kernel.stamp
+	tools/images guest-disk $@ --kernel $(LINUX) $(programs)
+
+$(B)/guest-initrd: $(call files,tools/rootfs/initrd) tools/images $(B)/kernel.stamp
+	tools/images guest-initrd $@ --kernel $(LINUX)
+
+# One folder per host kernel: bzImage, ringlet.ko, initramfs
+
+$(B)/host-kit/bzImage: $(B)/kernel.stamp
+	mkdir -p $(@D)
+	cp $(LINUX)/arch/x86/boot/bzImage $@
+
+$(B)/host-6.1/bzImage $(B)/host-6.12-debian/bzImage: $(B)/host-%/bzImage: tools/stock $(B)/packages-build
+	tools/stock $*
+	mkdir -p $(@D)
+	cp $(B)/stock-$*/bzImage $@
+
+headers-kit = $(LINUX)
+modules-kit = $(LINUX)
+headers-6.1 = $(B)/stock-6.1/headers
+modules-6.1 = $(B)/stock-6.1/modules
+headers-6.12-debian = $(B)/stock-6.12-debian/headers
+modules-6.12-debian = $(B)/stock-6.12-debian/modules
+
+$(B)/host-%/ringlet.ko: $(call files,host include/ringlet) tools/module $(B)/host-%/bzImage
+	tools/module $(headers-$*) $(@D)
+	touch $@
+
+$(B)/host-%/initramfs: $(B)/host-%/ringlet.ko $(B)/launcher/ringlet $(B)/guest-disk.img $(B)/guest-initrd \
+		$(call files,tools/rootfs/host) $(programs)
+	tools/images host $@ --modules $(modules-$*) --extra $< --guest $(LINUX) $(programs)
+
+FORCE:
+.PHONY: help run host guest test bench all stock doctor packages clean FORCE
+.PRECIOUS: $(B)/host-%/ringlet.ko $(B)/host-%/bzImage $(B)/packages-%

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A host: Linux in QEMU (or Bochs) with everything it needs in its initramfs, so no disks, no network card, no ports.
+
+tools/boot, tools/bench and tests/conftest.py use it. The protocol on the second serial port, the link, is in
+tools/rootfs/host/init: the machine says "NONCE up", runs the job, and ends with "NONCE exit STATUS [WHY]"."""
+import os
+import re
+import secrets
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from kit import BUILD, INFRASTRUCTURE, LOGS, die, tail
+
+sys.path.insert(0, str(Path(__file__).parent))
+BOOT_SECONDS = int(os.environ.get("BOOT_SECONDS", "120"))
+KEEP_BACK = 300  # bytes at the end of the output that may still turn out to be the exit line
+
+
+class Failure(Exception):
+    """The machine, not the job, failed."""
+
+
+def cpu_flags():
+    found = re.search(r"^flags\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.M)
+    return set(found.group(1).split()) if found else set()
+
+
+def accelerator():
+    """kvm if the CPU has it and a host really boots on it, else tcg; $ACCEL decides without asking."""
+    if os.environ.get("ACCEL"):
+        return os.environ["ACCEL"]
+    if not cpu_flags() & {"vmx", "svm"} or not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg"
+    verdict = BUILD / "accelerator"
+    if not verdict.exists():
+        try:
+            with Machine("exit 0", accel="kvm", seconds=20, name="probe-kvm") as machine:
+                verdict.write_text("kvm" if machine.finish(lambda data: None) == 0 else "tcg")
+        except Failure:
+            verdict.write_text("tcg")
+    return verdict.read_text()
+
+
+def overlay(job, files):
+    """A cpio that adds the job and its files to the host's initramfs."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "ringlet").mkdir()
+        (root / "job").mkdir()
+        (root / "ringlet/job").write_text(job + "\n")
+        for file in map(Path, files):
+            if not file.exists():
+                die(f"FILES: {file} does not exist", "name files or folders, relative to where you call make")
+            if file.is_dir():
+                shutil.copytree(file, root / "job" / file.resolve().name, symlinks=True)
+            else:
+                shutil.copy(file, root / "job" / file.name)
+        names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
+        return subprocess.run(["cpio", "-o", "-H", "newc", "--owner", "0:0", "--quiet"], cwd=root, input=names.encode(),
+                              stdout=subprocess.PIPE, check=True).stdout
+
+
+class Machine:
+    """with Machine(job) as m: the host is up; talk over m.link, then m.finish(). Leaving ends it in any case."""
+
+    def __init__(self, job, kernel="kit", cpus=1, mem=768, files=(), variables=None, accel=None, seconds=600, name="host"):
+        self.folder = Path(tempfile.mkdtemp(prefix="ringlet-"))
+        self.kernel = BUILD / f"host-{kernel}"
+        self.cpus, self.mem, self.seconds, self.name = cpus, mem, seconds, name
+        self.nonce = secrets.token_hex(8)
+        self.log = self.folder / "console.log"
+        self.accel = accel
+        self.variables = {"NONCE": self.nonce, "GUEST_CPUS": cpus, **(variables or {})}
+        self.job, self.files = job, files
+        self.process = self.link = None
+        self.pending = b""
+        self.why = ""
+
+    def command(self):
+        accel = self.accel or accelerator()
+        model = "host" if accel == "kvm" else "max,la57=off"
+        words = " ".join(f"{key}={value}" for key, value in self.variables.items())
+        return ["timeout", "-k", "5", str(self.seconds + BOOT_SECONDS), "qemu-system-x86_64", "-nodefaults", "-no-user-config",
+                "-machine", "q35", "-accel", accel + (",thread=multi" if accel == "tcg" else ""), "-cpu", model,
+                "-smp", str(self.cpus), "-m", str(self.mem), "-display", "none", "-no-reboot",
+                "-kernel", str(self.kernel / "bzImage"), "-initrd", str(self.folder / "initrd"),
+                "-append", f"console=ttyS0 quiet panic=-1 {words}", "-serial", f"file:{self.log}",
+                "-chardev", f"socket,id=link,path={self.folder}/link", "-serial", "chardev:link",
+                "-monitor", f"unix:{self.folder}/monitor,server=on,wait=off"]
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def start(self):
+        with open(self.folder / "initrd", "wb") as initrd:
+            initrd.write((self.kernel / "initramfs").read_bytes() + overlay(self.job, self.files))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(f"{self.folder}/link")
+            listener.listen()
+            listener.settimeout(20)
+            errors = open(self.folder / "qemu.log", "w+")
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+            self.link = self.accept(listener)
+        up = f"{self.nonce} up\n".encode()
+        self.read_until(lambda: up in self.pending, BOOT_SECONDS, "the host did not boot")
+        self.pending = self.pending.split(up, 1)[1]
+        return self
+
+    def accept(self, listener):
+        deadline = time.monotonic() + 20
+        listener.settimeout(0.2)
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                return listener.accept()[0]
+            except TimeoutError:
+                pass
+        raise Failure("QEMU did not start: " + (self.folder / "qemu.log").read_text().strip())
+
+    def read_until(self, done, seconds, trouble, sink=None, keyboard=None):
+        """Read the link into self.pending, past KEEP_BACK bytes on to sink, until done() or its end."""
+        deadline = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.link, selectors.EVENT_READ)
+            if keyboard:
+                selector.register(keyboard.fd, selectors.EVENT_READ)
+            while not done():
+                events = selector.select(min(1, max(0, deadline - time.monotonic())))
+                if time.monotonic() > deadline or (keyboard and keyboard.impatient()):
+                    raise Failure(f"{trouble} within {seconds} s" if not keyboard else "ended from the keyboard")
+                for key, _ in events:
+                    if keyboard and key.fd == keyboard.fd:
+                        self.link.sendall(keyboard.read())
+                        continue
+                    data = self.link.recv(65536)
+                    if not data:
+                        raise Failure(f"{trouble}: the machine went down")
+                    self.pending += data
+                    if sink:
+                        self.pass_on(sink, KEEP_BACK if not keyboard or b"\n" + self.nonce.encode() in self.pending else 0)
+
+    def pass_on(self, sink, keep):
+        """Hand output on; keep back what may be the exit line."""
+        ready = len(self.pending) - keep
+        if ready > 0:
+            sink(self.pending[:ready])
+            self.pending = self.pending[ready:]
+
+    def finish(self, sink, keyboard=None):
+        """Read the job's output to its end and return its status."""
+        line = re.compile(rb"\n%s exit (\d+) ([^\n]*)\n" % self.nonce.encode())
+        self.read_until(lambda: line.search(self.pending), self.seconds, "the job did not end", sink, keyboard)
+        found = line.search(self.pending)
+        sink(self.pending[:found.start()])
+        self.why = found.group(2).decode()
+        return int(found.group(1))
+
+    def monitor(self, command):
+        """Give QEMU's monitor a command, such as "nmi"; return what it says."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(f"{self.folder}/monitor")
+            said = b""
+            for text in (None, command):
+                if text:
+                    connection.sendall(text.encode() + b"\n")
+                    said = b""
+                while not said.endswith(b"(qemu) "):
+                    said += connection.recv(4096)
+        return said.decode(errors="replace").replace("\r", "").removesuffix("(qemu) ")
+
+    def console(self):
+        """What the host's kernel has printed."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def keep_log(self):
+        LOGS.mkdir(parents=True, exist_ok=True)
+        kept = LOGS / f"{self.name}-console.log"
+        kept.write_text(self.console() + (self.folder / "qemu.log").read_text(errors="replace"))
+        return kept
+
+    def __exit__(self, *error):
+        if self.process and self.process.poll() is None:
+            try:
+                self.process.wait(3 if self.why is not None and not error else 2)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGTERM)
+                self.process.wait()
+        if self.process:
+            self.keep_log()
+        if self.link:
+            self.link.close()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -62,6 +62,7 @@ $(B)/packages-%: tools/packages
 # The kernel of host and guest. The stamp, not vmlinux, is the target: make must not look at 80,000 files.
 
 ifdef KERNEL_BUILD
+$(KERNEL_BUILD)/vmlinux: ;
 $(B)/kernel.stamp: $(KERNEL_BUILD)/vmlinux $(B)/packages-build
 	touch $@
 else

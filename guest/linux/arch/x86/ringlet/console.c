@@ -6,6 +6,7 @@
 #include <linux/console.h>
 #include <linux/init.h>
 #include <linux/string.h>
+#include <asm/cmdline.h>
 #include <asm/page.h>
 #include <asm/ringlet.h>
 
@@ -31,7 +32,10 @@ static struct console ringlet_console = {
 	.index = -1,
 };
 
-void __init ringlet_init_console(void)
+/* Some lines come before the kernel looks for "quiet" itself. */
+void __init ringlet_init_console(const char *command_line)
 {
+	if (cmdline_find_option_bool(command_line, "quiet"))
+		console_loglevel = CONSOLE_LOGLEVEL_QUIET;
 	register_console(&ringlet_console);
 }

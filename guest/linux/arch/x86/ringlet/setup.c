@@ -127,15 +127,6 @@ phys_addr_t ringlet_device_page(void)
 }
 EXPORT_SYMBOL_GPL(ringlet_device_page);
 
-/*
- * With one CPU, Linux patches all lock prefixes out, one by one: some thousand
- * CR3 loads at boot to make a few instructions faster.
- */
-static void __init keep_lock_prefixes(struct boot_params *params)
-{
-	strlcat(__va(params->hdr.cmd_line_ptr), " noreplace-smp", COMMAND_LINE_SIZE);
-}
-
 static void __init redirect(u8 *from, u8 *to)
 {
 	__text_gen_insn(from, JMP32_INSN_OPCODE, from, to, JMP32_INSN_SIZE);
@@ -147,6 +138,9 @@ static void __init redirect(u8 *from, u8 *to)
  */
 asmlinkage __visible void __init ringlet_start_kernel(unsigned long boot_params_gpa)
 {
+	struct boot_params *params;
+	char *command_line;
+
 	is_guest = true;
 	early_boot_irqs_disabled = true;
 	entries = (struct ringlet_entries) {
@@ -169,12 +163,18 @@ asmlinkage __visible void __init ringlet_start_kernel(unsigned long boot_params_
 	ringlet_init_irq();
 	ringlet_init_time();
 	ringlet_init_platform();
-	ringlet_init_console();
 
 	/* As x86_64_start_kernel() does; early page faults fill the direct map. */
 	clear_page(init_top_pgt);
 	idt_setup_early_handler();
 	init_top_pgt[511] = early_top_pgt[511];
-	keep_lock_prefixes(__va(boot_params_gpa));
+	params = __va(boot_params_gpa);
+	command_line = __va(params->hdr.cmd_line_ptr);
+	ringlet_init_console(command_line);
+	/*
+	 * With one CPU, Linux patches all lock prefixes out, one by one: some
+	 * thousand CR3 loads at boot to make a few instructions faster.
+	 */
+	strlcat(command_line, " noreplace-smp", COMMAND_LINE_SIZE);
 	x86_64_start_reservations((char *)boot_params_gpa);
 }

@@ -55,7 +55,7 @@ void ringlet_init_pv(void);
 void ringlet_init_mmu(void);
 void ringlet_init_irq(void);
 void ringlet_init_time(void);
-void ringlet_init_console(void);
+void ringlet_init_console(const char *command_line);
 void ringlet_init_smp(void);
 void ringlet_cpuid(unsigned int *eax, unsigned int *ebx, unsigned int *ecx, unsigned int *edx);
 void ringlet_write_cr3(unsigned long cr3);

@@ -7,7 +7,8 @@
 B := build
 KERNEL ?= kit
 LINUX := $(or $(KERNEL_BUILD),$(B)/linux)
-STEP := python3 tools/kit.py
+PYTHON := /usr/bin/python3
+STEP := $(PYTHON) tools/kit.py
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .SHELLFLAGS := -eo pipefail -c
@@ -35,7 +36,7 @@ guest: $(B)/host-$(KERNEL)/initramfs ## run CMD='…' in a guest, with FILES= at
 	tools/boot guest
 
 test: all stock $(B)/packages-test ## run every test (ARGS= for pytest)
-	python3 -m pytest tests $(ARGS)
+	$(PYTHON) -m pytest tests $(ARGS)
 
 bench: $(B)/host-kit/initramfs ## measure host and guest side by side
 	tools/bench

@@ -89,7 +89,8 @@ static enum action hc_set_entries(struct ringlet_vcpu *vcpu)
 	if (vm_read(vcpu->vm, vcpu->regs.rbx, &entries, sizeof(entries)))
 		return done(vcpu, -EFAULT);
 	/* The switcher's iretq goes there: a bad one would fault in ring 0. */
-	if (!is_canonical(entries.syscall) || !is_canonical(entries.user_fault))
+	if (!is_canonical(entries.syscall) || !is_canonical(entries.user_fault) ||
+	    !is_canonical(entries.user_return) || !is_canonical(entries.kernel_return))
 		return done(vcpu, -EINVAL);
 	vcpu->entries = entries;
 	vcpu->tables->syscall_entry = entries.syscall;

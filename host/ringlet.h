@@ -74,6 +74,7 @@ struct shadow {
  * @in_switcher: an NMI stopped it in ring 0; resume it there untouched
  * @in_guest:	between the last look at @interrupts and the exit
  * @claimed, @started: somebody gives it its first state, it has it
+ * @dead:	it was killed and will not run again
  * @halted:	it waits for an interrupt
  * @complete_hypercall: the launcher owes a result for rax
  * @user_lstar, @user_sysenter_cs: the host's, while ours are in the MSRs
@@ -99,6 +100,7 @@ struct ringlet_vcpu {
 	bool in_guest;
 	bool started;
 	bool claimed;
+	bool dead;
 	bool halted;
 	bool complete_hypercall;
 

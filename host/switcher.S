@@ -117,12 +117,11 @@ switcher_world:
 	pop	%rdi
 	add	$16, %rsp			/* vector, error */
 	iretq
-	.globl switcher_entered
-switcher_entered:
-
 .Lnothing:
 	movq	$EXIT_NOTHING, FRAME_VECTOR(%rsp)
-	jmp	.Lleave
+	jmp	switcher_world_end		/* and keep the note for C */
+	.globl switcher_entered
+switcher_entered:
 
 /*
  * SYSCALL of ring 3 (MSR_LSTAR): go to ring 1, on the same page tables, with
@@ -296,7 +295,6 @@ switcher_vectors:
 	push	%r13
 	push	%r14
 	push	%r15
-.Lleave:
 	pushq	$X86_EFLAGS_FIXED		/* no AC, DF, NT, TF from the guest */
 	popfq
 	movb	$0, TRAP(TRAP_NMI)		/* whatever the guest wrote there */

@@ -21,7 +21,9 @@
 #include <asm/desc.h>
 #include <asm/fpu/sched.h>
 #include <asm/irq_vectors.h>
+#include <asm/mce.h>
 #include <asm/nospec-branch.h>
+#include <asm/pkru.h>
 #include <asm/trapnr.h>
 #include "ringlet.h"
 #include "trace.h"
@@ -55,6 +57,7 @@ enum action vcpu_kill(struct ringlet_vcpu *vcpu, const char *fmt, ...)
 	vsnprintf(vcpu->run->reason, sizeof(vcpu->run->reason), fmt, args);
 	va_end(args);
 	vcpu->run->exit = RINGLET_EXIT_KILLED;
+	vcpu->dead = true;
 	return TO_LAUNCHER;
 }
 
@@ -168,7 +171,8 @@ static void read_exit_frame(struct ringlet_vcpu *vcpu)
 	u64 entry = slot_address(vcpu, switcher_world - switcher_text);
 	u64 entered = slot_address(vcpu, switcher_entered - switcher_text);
 
-	if (frame->rip >= entry && frame->rip < entered) {
+	/* Ring 1 can run this text and ring 3 can point there: CS decides. */
+	if (!(frame->cs & 3) && frame->rip >= entry && frame->rip < entered) {
 		/* An NMI in the middle of the pops: we never left. */
 		vcpu->regs.vector = frame->vector;
 		return;
@@ -188,6 +192,8 @@ static void switch_to_guest(struct ringlet_vcpu *vcpu)
 	unsigned long entry = slot_address(vcpu, switcher_enter - switcher_text);
 	unsigned long frame = slot_address(vcpu, BLOCK_TRAP + offset);
 	struct switcher_host *host = vcpu->host;
+	u32 pkru = read_pkru();
+	u16 ldt;
 	u64 cr4;
 
 	*(struct switcher_frame *)((void *)vcpu->trap + offset) = vcpu->regs;
@@ -195,10 +201,18 @@ static void switch_to_guest(struct ringlet_vcpu *vcpu)
 	asm volatile("mov %%cr4, %0" : "=r" (cr4));
 	host->cr4 = cr4;
 	vcpu->tables->guest_cr4 = cr4 & ~CR4_NOT_IN_GUEST;
+	/* An LDT's base would be looked up in the guest's tables: forged gates. */
+	store_ldt(ldt);
+	if (ldt)
+		asm volatile("lldt %w0" : : "r" (0));
 
 	asm volatile(ANNOTATE_RETPOLINE_SAFE "call *%1"
 		     : "+D" (frame) : "r" (entry)
 		     : "rax", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "cc", "memory");
+
+	if (ldt)
+		asm volatile("lldt %w0" : : "r" (ldt));
+	write_pkru(pkru);	/* the guest's XRSTOR may have loaded another */
 
 	read_exit_frame(vcpu);
 	shadow_sync_root(vcpu, host->exit_cr3);
@@ -212,11 +226,13 @@ static void deliver_host_events(struct ringlet_vcpu *vcpu)
 {
 	const gate_desc *idt = (void *)vcpu->host->idt.address;
 	u64 vector = vcpu->regs.vector, missed = vcpu->trap->missed;
+	/* It hit the guest, which is to the host as its user mode. */
+	struct pt_regs in_guest = { .cs = 3, .flags = X86_EFLAGS_IF };
 
 	if (vector == X86_TRAP_NMI)
 		asm volatile("int $2");
 	else if (vector == X86_TRAP_MC)
-		asm volatile("int $18");
+		do_machine_check(&in_guest);
 	else if (vector != EXIT_NOTHING && (u8)vector >= FIRST_EXTERNAL_VECTOR)
 		reraise(gate_offset(&idt[(u8)vector]));
 	/*
@@ -240,8 +256,17 @@ static enum action enter_guest(struct ringlet_vcpu *vcpu)
 	local_irq_disable();
 	WRITE_ONCE(vcpu->in_guest, true);
 	smp_mb();	/* Pairs with vcpu_kick(). */
-	action = need_resched() || must_return() ? PAUSE : RESUME;
-	if (action == RESUME && !vcpu->in_switcher) {
+	action = RESUME;
+	if (vcpu->in_switcher) {
+		/*
+		 * The stub may carry an interrupt that this CPU's APIC has in
+		 * service: finish it here and now, and come back at once.
+		 */
+		if (need_resched() || must_return() || !bitmap_empty(vcpu->interrupts, 256))
+			apic->send_IPI(smp_processor_id(), RESCHEDULE_VECTOR);
+	} else if (need_resched() || must_return()) {
+		action = PAUSE;
+	} else {
 		action = inject_interrupts(vcpu);
 		sanitize(vcpu);
 	}
@@ -258,6 +283,8 @@ static enum action enter_guest(struct ringlet_vcpu *vcpu)
 		set_debugreg(0, 7);
 
 	switch_to_guest(vcpu);
+	/* First of all: until then NMIs may be blocked, and an int3 ends that. */
+	deliver_host_events(vcpu);
 
 	if (hw_breakpoint_active())
 		hw_breakpoint_restore();
@@ -265,7 +292,6 @@ static enum action enter_guest(struct ringlet_vcpu *vcpu)
 	count(COUNT_ENTRIES);
 	trace_ringlet_exit(vcpu->id, vcpu->regs.vector & 0x1ff, vcpu->regs.error,
 			   vcpu->regs.rip, vcpu->regs.cs);
-	deliver_host_events(vcpu);
 	local_irq_enable();
 	return RESUME;
 }
@@ -324,7 +350,7 @@ static int vcpu_run(struct ringlet_vcpu *vcpu)
 {
 	int ret;
 
-	if (current->mm != vcpu->vm->mm)
+	if (current->mm != vcpu->vm->mm || vcpu->dead)
 		return -EIO;
 	if (!has_null_selectors())
 		return -EINVAL;		/* the switcher would not restore them */
@@ -346,10 +372,11 @@ static int vcpu_setup(struct ringlet_vcpu *vcpu, const struct ringlet_vcpu_setup
 		.rip = setup->entry, .rsp = setup->rsp, .cr3 = setup->cr3,
 	};
 
-	if (vcpu->started)
-		return -EEXIST;
 	if (!is_canonical(setup->entry))
 		return -EINVAL;
+	/* As HC_START_VCPU: a vCPU that runs must never be started again. */
+	if (cmpxchg(&vcpu->claimed, false, true))
+		return -EEXIST;
 	vcpu->regs.rsi = setup->rsi;
 	vcpu_start(vcpu, &start);
 	return 0;

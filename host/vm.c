@@ -130,7 +130,8 @@ int vm_set_memory(struct ringlet_vm *vm, const struct ringlet_memory *memory)
 		return -EINVAL;
 	if (readonly ? memory->gpa < ram->count * PAGE_SIZE : memory->gpa != 0)
 		return -EINVAL;
-	if (range->count || vm->nr_vcpus)
+	if (range->count || vm->nr_vcpus ||
+	    (!readonly && vm->memory[MEMORY_READONLY].count))
 		return -EEXIST;
 	range->start = memory->gpa;
 	range->writable = !readonly;

@@ -4,10 +4,28 @@
  * hypercalls and virtqueues all go through memory_at().
  */
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include "launcher.h"
 
 #define HUGE_PAGE (2 * MIB)
+
+/* Pinned memory cannot be taken back: asking for more than is free kills us. */
+static void check_available(u64 size)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	unsigned long long kib = 0;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
+			break;
+	if (file)
+		fclose(file);
+	if (kib && size / 1024 > kib)
+		die(EXIT_HOST, "-m %llu: more than this host can pin (%llu MiB are free); try a smaller -m",
+		    size / MIB, kib / 1024);
+}
 
 /**
  * memory_alloc() - get RAM, and a page behind it for the devices
@@ -16,9 +34,11 @@
  */
 void memory_alloc(struct memory *memory, u64 size)
 {
-	u8 *start = mmap(NULL, size + PAGE_SIZE + HUGE_PAGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	u8 *start;
 
+	check_available(size);
+	start = mmap(NULL, size + PAGE_SIZE + HUGE_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (start == MAP_FAILED)
 		die(EXIT_HOST, "-m %llu: no room for so much memory: %m; try a smaller -m",
 		    size / MIB);

@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 from machine import Machine  # noqa: E402
 
 KERNELS = ["kit", "6.1", "6.12-debian"]
-TROUBLE = ("BUG:", "Oops", "general protection", "Kernel panic", "WARNING: CPU", "blocked for more than", "soft lockup")
+TROUBLE = ("BUG:", "Oops", "general protection fault, ", "Kernel panic", "WARNING: CPU", "blocked for more than", "soft lockup")
 
 
 class Result(NamedTuple):
@@ -37,10 +37,10 @@ class Result(NamedTuple):
 
 
 class Host(Machine):
-    """A machine whose job is a shell on the link."""
+    """A machine whose job is a shell on the link; behind a pipe, so that it neither prompts nor echoes."""
 
     def __init__(self, **settings):
-        super().__init__("exec sh", seconds=7200, **{"name": "test", **settings})
+        super().__init__("sh | cat", seconds=7200, **{"name": "test", **settings})
 
     def start(self):
         super().start()
@@ -52,7 +52,7 @@ class Host(Machine):
     def run(self, command, timeout=60):
         """Run a shell command, in a shell of its own; output and exit status."""
         mark = secrets.token_hex(8)
-        self.shell.send(f"(cd /job; {command}\n) </dev/null 2>&1; echo; echo {mark[:8]}''{mark[8:]} $?\n")
+        self.shell.send(f"(cd /job; {command}\n) </dev/null 2>&1; status=$?; echo; echo {mark[:8]}''{mark[8:]} $status\n")
         try:
             self.shell.expect(rf"\n{mark} (\d+)\n", timeout=timeout)
         except (pexpect.TIMEOUT, pexpect.EOF) as error:

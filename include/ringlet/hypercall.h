@@ -63,7 +63,7 @@
  */
 #define RINGLET_TIMER_VECTOR		0x30
 #define RINGLET_LINE_VECTOR		0x31
-#define RINGLET_LINES			96
+#define RINGLET_LINES			79	/* up to vector 0x7f */
 
 /* Selectors of ring 1; the others are Linux's own. */
 #define RINGLET_KERNEL_CS		0x81
@@ -147,7 +147,7 @@ struct ringlet_vcpu_page {
  * @user_return:	first instruction of the return to ring 3
  * @user_return_end:	just behind its iretq
  * @kernel_return:	first restartable instruction of the return to ring 1
- * @kernel_return_end:	just behind its iretq
+ * @kernel_return_end:	just behind its iretq and its hypercall
  */
 struct ringlet_entries {
 	__u64 syscall;

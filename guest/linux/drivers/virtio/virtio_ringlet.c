@@ -193,11 +193,11 @@ static struct virtqueue *find_vq(struct ringlet_vdev *rv, unsigned int index,
 				 const struct virtqueue_info *info)
 {
 	const struct ringlet_device_queue *offered = queue_records(rv) + index;
-	unsigned int size = READ_ONCE(offered->size);
+	unsigned int size = index < rv->queues ? READ_ONCE(offered->size) : 0;
 	struct virtqueue *vq;
 	int irq, ret;
 
-	if (index >= rv->queues || !size || !is_power_of_2(size) || size > 32768)
+	if (!size || !is_power_of_2(size) || size > 32768)
 		return ERR_PTR(-ENOENT);
 	irq = ringlet_irq(READ_ONCE(offered->irq));
 	if (irq < 0)

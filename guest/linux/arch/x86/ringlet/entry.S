@@ -172,10 +172,10 @@ SYM_INNER_LABEL(ringlet_kernel_return, SYM_L_GLOBAL)
 	movq	$RINGLET_KERNEL_DS, 32(%rsp)
 	movq	-8(%rsp), %rax
 	iretq
-SYM_INNER_LABEL(ringlet_kernel_return_end, SYM_L_GLOBAL)
-	ANNOTATE_NOENDBR
 2:	movl	$RINGLET_HC_IRET_KERNEL, %eax
 	int	$RINGLET_VECTOR
+SYM_INNER_LABEL(ringlet_kernel_return_end, SYM_L_GLOBAL)
+	ANNOTATE_NOENDBR
 	ud2
 SYM_CODE_END(xen_iret)
 	.popsection

@@ -22,8 +22,11 @@
 
 static bool is_guest __ro_after_init;
 
-/* In the kernel's image, so that its gpa is known before there is a memory map. */
-static struct ringlet_entries entries __ro_after_init;
+/*
+ * In the kernel's image, so that its gpa is known before there is a memory map;
+ * aligned, because the host reads it from one page.
+ */
+static struct ringlet_entries entries __ro_after_init __aligned(64);
 
 /* Tell the host where it enters this vCPU's kernel. */
 void ringlet_set_entries(void)

@@ -121,7 +121,8 @@ asmlinkage __visible void ringlet_secondary(void)
 
 static int kick_ap_alive(unsigned int cpu, struct task_struct *idle)
 {
-	static struct ringlet_start start;	/* bring-up is one at a time */
+	/* Bring-up is one at a time; the host reads this from one page. */
+	static struct ringlet_start start __aligned(64);
 	int ret = common_cpu_up(cpu, idle);
 
 	if (ret)

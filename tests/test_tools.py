@@ -104,6 +104,12 @@ def test_the_tour_happens_without_a_terminal(make):
         assert sign in ended.stdout
 
 
+def test_boot_and_stress_in_bochs(make):
+    """Bochs keeps global TLB entries across CR3 loads, which QEMU's TCG does not (red: leave CR4.PGE on in guest mode)."""
+    ended = make("guest", CMD="stress", EMULATOR="bochs", MEM="128")
+    assert ended.returncode == 0 and " 0 failed" in ended.stdout, ended.stdout + ended.stderr
+
+
 @pytest.fixture
 def terminal():
     """`make run` on a terminal of its own, and the terminal's settings from before."""

@@ -2,10 +2,13 @@
 # Ringlet: `make run` builds everything and shows a guest. All that is made stands in build/.
 #
 # Variables: KERNEL=kit|6.1|6.12-debian (the host's kernel), CPUS=, MEM= (MiB), FILES=, TIMEOUT= (s), ACCEL=kvm|tcg,
+# EMULATOR=qemu|bochs,
 # KERNEL_SRC=folder or KERNEL_TARBALL=file (a 6.12.y source), KERNEL_BUILD=folder (another checkout's build/linux), JOBS=
 
 B := build
 KERNEL ?= kit
+TESTS ?= tests
+$(if $(filter kit 6.1 6.12-debian,$(KERNEL)),,$(error KERNEL=$(KERNEL): not one of kit, 6.1, 6.12-debian))
 LINUX := $(or $(KERNEL_BUILD),$(B)/linux)
 PYTHON := /usr/bin/python3
 STEP := $(PYTHON) tools/kit.py
@@ -17,7 +20,7 @@ SHELL := /bin/bash
 
 # As the user wrote it, whatever characters are in it.
 export RINGLET_CMD = $(value CMD)
-export KERNEL CPUS MEM FILES TIMEOUT ACCEL KERNEL_SRC KERNEL_TARBALL KERNEL_BUILD JOBS
+export KERNEL CPUS MEM FILES TIMEOUT ACCEL EMULATOR KERNEL_SRC KERNEL_TARBALL KERNEL_BUILD JOBS
 
 files = $(shell find $(1) -type f -not -name '*.o' -not -name '*.cmd' 2>/dev/null)
 programs := $(addprefix $(B)/programs/,stress bench)
@@ -35,8 +38,8 @@ host: $(B)/host-$(KERNEL)/initramfs ## run CMD='…' in the host, with FILES= at
 guest: $(B)/host-$(KERNEL)/initramfs ## run CMD='…' in a guest, with FILES= at hand
 	tools/boot guest
 
-test: all stock $(B)/packages-test ## run every test (ARGS= for pytest)
-	$(PYTHON) -m pytest tests $(ARGS)
+test: all stock $(B)/packages-test ## run every test; TESTS=tests/test_tools.py ARGS='-x -k tour' for less
+	$(PYTHON) -m pytest $(TESTS) $(ARGS)
 
 bench: $(B)/host-kit/initramfs ## measure host and guest side by side
 	tools/bench

@@ -11,16 +11,16 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from kit import BUILD, INFRASTRUCTURE, LOGS, die, tail
+from kit import BUILD, LOGS, die
 
-sys.path.insert(0, str(Path(__file__).parent))
 BOOT_SECONDS = int(os.environ.get("BOOT_SECONDS", "120"))
-KEEP_BACK = 300  # bytes at the end of the output that may still turn out to be the exit line
+# Debian's kernels turn 5-level page tables on where they can, and the module refuses those. With ERMS or FSRM Linux clears
+# pages by "rep stosb", which TCG does byte by byte.
+TCG_MODEL = "max,la57=off,-erms,-fsrm"
 
 
 class Failure(Exception):
@@ -70,28 +70,49 @@ def overlay(job, files):
 class Machine:
     """with Machine(job) as m: the host is up; talk over m.link, then m.finish(). Leaving ends it in any case."""
 
-    def __init__(self, job, kernel="kit", cpus=1, mem=768, files=(), variables=None, accel=None, seconds=600, name="host"):
+    boot_factor = 1  # how much longer than QEMU it may take to boot
+
+    def __init__(self, job, kernel="kit", cpus=1, mem=768, files=(), variables=None, accel=None, model=None,
+                 seconds=600, name="host"):
         self.folder = Path(tempfile.mkdtemp(prefix="ringlet-"))
         self.kernel = BUILD / f"host-{kernel}"
         self.cpus, self.mem, self.seconds, self.name = cpus, mem, seconds, name
         self.nonce = secrets.token_hex(8)
         self.log = self.folder / "console.log"
-        self.accel = accel
-        self.variables = {"NONCE": self.nonce, "GUEST_CPUS": cpus, **(variables or {})}
+        self.accel, self.model = accel, model
+        self.variables = {"NONCE": self.nonce, "GUEST_CPUS": min(cpus, 4), **(variables or {})}
         self.job, self.files = job, files
         self.process = self.link = None
         self.pending = b""
-        self.why = ""
+        self.finished, self.why = False, ""
+
+    def cmdline(self):
+        return "console=ttyS0 quiet panic=-1 " + " ".join(f"{key}={value}" for key, value in self.variables.items())
+
+    def offer_link(self):
+        """Make the link's end that the emulator will look for."""
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(f"{self.folder}/link")
+        self.listener.listen()
+        self.listener.settimeout(0.2)
+
+    def take_link(self):
+        with self.listener:
+            while self.process.poll() is None:
+                try:
+                    return self.listener.accept()[0]
+                except TimeoutError:
+                    pass
+        raise Failure("the emulator did not start: " + (self.folder / "emulator.log").read_text().strip())
 
     def command(self):
         accel = self.accel or accelerator()
-        model = "host" if accel == "kvm" else "max,la57=off"
-        words = " ".join(f"{key}={value}" for key, value in self.variables.items())
-        return ["timeout", "-k", "5", str(self.seconds + BOOT_SECONDS), "qemu-system-x86_64", "-nodefaults", "-no-user-config",
+        model = self.model or ("host" if accel == "kvm" else TCG_MODEL)
+        return ["qemu-system-x86_64", "-nodefaults", "-no-user-config",
                 "-machine", "q35", "-accel", accel + (",thread=multi" if accel == "tcg" else ""), "-cpu", model,
                 "-smp", str(self.cpus), "-m", str(self.mem), "-display", "none", "-no-reboot",
                 "-kernel", str(self.kernel / "bzImage"), "-initrd", str(self.folder / "initrd"),
-                "-append", f"console=ttyS0 quiet panic=-1 {words}", "-serial", f"file:{self.log}",
+                "-append", self.cmdline(), "-serial", f"file:{self.log}",
                 "-chardev", f"socket,id=link,path={self.folder}/link", "-serial", "chardev:link",
                 "-monitor", f"unix:{self.folder}/monitor,server=on,wait=off"]
 
@@ -105,30 +126,19 @@ class Machine:
     def start(self):
         with open(self.folder / "initrd", "wb") as initrd:
             initrd.write((self.kernel / "initramfs").read_bytes() + overlay(self.job, self.files))
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(f"{self.folder}/link")
-            listener.listen()
-            listener.settimeout(20)
-            errors = open(self.folder / "qemu.log", "w+")
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
-            self.link = self.accept(listener)
+        boot_seconds = BOOT_SECONDS * self.boot_factor
+        self.offer_link()
+        with open(self.folder / "emulator.log", "w") as log:
+            limit = ["timeout", "-k", "5", str(self.seconds + boot_seconds)]  # outlives us, should we be killed
+            self.process = subprocess.Popen(limit + self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.link = self.take_link()
         up = f"{self.nonce} up\n".encode()
-        self.read_until(lambda: up in self.pending, BOOT_SECONDS, "the host did not boot")
+        self.read_until(lambda: up in self.pending, boot_seconds, "the host did not boot")
         self.pending = self.pending.split(up, 1)[1]
         return self
 
-    def accept(self, listener):
-        deadline = time.monotonic() + 20
-        listener.settimeout(0.2)
-        while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                return listener.accept()[0]
-            except TimeoutError:
-                pass
-        raise Failure("QEMU did not start: " + (self.folder / "qemu.log").read_text().strip())
-
     def read_until(self, done, seconds, trouble, sink=None, keyboard=None):
-        """Read the link into self.pending, past KEEP_BACK bytes on to sink, until done() or its end."""
+        """Read the link into self.pending until done(); output goes on to sink, keys come from keyboard."""
         deadline = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self.link, selectors.EVENT_READ)
@@ -138,6 +148,8 @@ class Machine:
                 events = selector.select(min(1, max(0, deadline - time.monotonic())))
                 if time.monotonic() > deadline or (keyboard and keyboard.impatient()):
                     raise Failure(f"{trouble} within {seconds} s" if not keyboard else "ended from the keyboard")
+                if not events and self.process.poll() is not None:
+                    raise Failure(f"{trouble}: the machine went down")
                 for key, _ in events:
                     if keyboard and key.fd == keyboard.fd:
                         self.link.sendall(keyboard.read())
@@ -147,14 +159,18 @@ class Machine:
                         raise Failure(f"{trouble}: the machine went down")
                     self.pending += data
                     if sink:
-                        self.pass_on(sink, KEEP_BACK if not keyboard or b"\n" + self.nonce.encode() in self.pending else 0)
+                        self.pass_on(sink)
 
-    def pass_on(self, sink, keep):
-        """Hand output on; keep back what may be the exit line."""
-        ready = len(self.pending) - keep
-        if ready > 0:
-            sink(self.pending[:ready])
-            self.pending = self.pending[ready:]
+    def pass_on(self, sink):
+        """Hand output on, except what is, or may become, the exit line."""
+        mark = b"\n" + self.nonce.encode()
+        keep = self.pending.find(mark)
+        if keep < 0:
+            keep = next(at for at in range(max(0, len(self.pending) - len(mark)), len(self.pending) + 1)
+                        if mark.startswith(self.pending[at:]))
+        if keep:
+            sink(self.pending[:keep])
+            self.pending = self.pending[keep:]
 
     def finish(self, sink, keyboard=None):
         """Read the job's output to its end and return its status."""
@@ -162,7 +178,7 @@ class Machine:
         self.read_until(lambda: line.search(self.pending), self.seconds, "the job did not end", sink, keyboard)
         found = line.search(self.pending)
         sink(self.pending[:found.start()])
-        self.why = found.group(2).decode()
+        self.finished, self.why = True, found.group(2).decode()
         return int(found.group(1))
 
     def monitor(self, command):
@@ -186,13 +202,13 @@ class Machine:
     def keep_log(self):
         LOGS.mkdir(parents=True, exist_ok=True)
         kept = LOGS / f"{self.name}-console.log"
-        kept.write_text(self.console() + (self.folder / "qemu.log").read_text(errors="replace"))
+        kept.write_text(self.console() + (self.folder / "emulator.log").read_text(errors="replace"))
         return kept
 
     def __exit__(self, *error):
         if self.process and self.process.poll() is None:
             try:
-                self.process.wait(3 if self.why is not None and not error else 2)
+                self.process.wait(3 if self.finished else 0)  # after its exit line it powers off
             except subprocess.TimeoutExpired:
                 self.process.send_signal(signal.SIGTERM)
                 self.process.wait()

@@ -123,7 +123,10 @@ static verdict fault_signals(void)
 	mprotect((void *)page, PAGE, PROT_READ);
 	if (!faults(do_write, page, SIGSEGV, SEGV_ACCERR))
 		return "write to a read-only page";
+	/* Once before the page is there, once after: the error code must say which. */
 	code = map(PAGE, MAP_PRIVATE);
+	if (!faults(do_call, code, SIGSEGV, SEGV_ACCERR))
+		return "call of a fresh page without execute";
 	*code = (char)0xc3;
 	if (!faults(do_call, code, SIGSEGV, SEGV_ACCERR))
 		return "call of a page without execute";

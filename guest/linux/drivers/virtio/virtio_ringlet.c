@@ -82,9 +82,13 @@ static int rv_finalize_features(struct virtio_device *vdev)
 				 vdev->features, 0, 0);
 }
 
+/* An errno is no status: its low byte would read as one. */
 static u8 rv_get_status(struct virtio_device *vdev)
 {
-	return ringlet_hypercall(RINGLET_HC_DEVICE_STATUS, to_ringlet(vdev)->number, 0, 0, 0);
+	long status = ringlet_hypercall(RINGLET_HC_DEVICE_STATUS, to_ringlet(vdev)->number,
+					0, 0, 0);
+
+	return max(status, 0L);
 }
 
 static void rv_set_status(struct virtio_device *vdev, u8 status)
@@ -441,7 +445,9 @@ static int __init virtio_ringlet_init(void)
 	ret = page_irq < 0 ? page_irq : request_irq(page_irq, page_interrupt, 0, "ringlet", NULL);
 	if (ret)
 		goto device;
-	scan();
+	/* As work from the start: it never runs twice at a time, so devices[] needs no lock. */
+	schedule_work(&rescan_work);
+	flush_work(&rescan_work);
 	return 0;
 device:
 	platform_device_unregister(parent);

@@ -110,10 +110,10 @@ SYM_CODE_START(ringlet_user_fault)
 	movq	%r12, %rdi
 	movq	%r13, %rsi
 	call	ringlet_fill
-	testb	%al, %al
-	jnz	xenpv_restore_regs_and_return_to_usermode
+	testq	%rax, %rax
+	jz	xenpv_restore_regs_and_return_to_usermode
 	movq	%rsp, %rdi
-	movq	%r13, %rsi
+	movq	%rax, %rsi
 	movq	$-1, ORIG_RAX(%rsp)		/* no system call to restart */
 	call	exc_page_fault
 	/* Whoever asked for the page will touch it again: map it now. */

@@ -47,32 +47,34 @@ static void ringlet_flush_tlb_one_user(unsigned long address)
 /**
  * ringlet_fill() - a page fault of ring 3: is it only the shadow's?
  * @address:	CR2
- * @error:	page fault error code
+ * @error:	page fault error code, as the shadow tables gave it
  *
  * Called from the entry code before anything knows that the kernel is entered.
  *
- * Return: whether the page is there now.
+ * Return: 0 if the page is there now, else the error code that our own tables
+ * give. Its PF_PROT matters: Linux takes a fetch without it for a page to bring
+ * in, and would do so for ever if the page is there and not executable.
  */
-noinstr bool ringlet_fill(unsigned long address, unsigned long error)
+noinstr unsigned long ringlet_fill(unsigned long address, unsigned long error)
 {
 	unsigned long table = __this_cpu_read(current_cr3), entry, rights = ~0UL;
 	int shift;
 
 	if (address >= TASK_SIZE_MAX)
-		return false;
+		return error;
 	for (shift = PGDIR_SHIFT; ; shift -= 9) {
 		entry = ((unsigned long *)__va(table & PTE_PFN_MASK))[address >> shift & 511];
 		rights &= entry ^ _PAGE_NX;
 		if (!(entry & _PAGE_PRESENT))
-			return false;
+			return error & ~X86_PF_PROT;
 		if (shift == PAGE_SHIFT || entry & _PAGE_PSE)
 			break;
 		table = entry;
 	}
 	if (!(rights & _PAGE_USER) || (error & X86_PF_WRITE && !(rights & _PAGE_RW)) ||
 	    (error & X86_PF_INSTR && !(rights & _PAGE_NX)))
-		return false;
-	return !ringlet_hypercall(RINGLET_HC_FILL, address, error, 0, 0);
+		return error | X86_PF_PROT;
+	return ringlet_hypercall(RINGLET_HC_FILL, address, error, 0, 0) ? error : 0;
 }
 
 void __init ringlet_init_mmu(void)

@@ -62,6 +62,6 @@ void ringlet_write_cr3(unsigned long cr3);
 void ringlet_percpu_vectors(unsigned int cpu);
 void ringlet_start_timer(void);
 int ringlet_timer_irq(void);
-bool ringlet_fill(unsigned long address, unsigned long error);
+unsigned long ringlet_fill(unsigned long address, unsigned long error);
 
 #endif

@@ -135,6 +135,22 @@ static void __init redirect(u8 *from, u8 *to)
 	__text_gen_insn(from, JMP32_INSN_OPCODE, from, to, JMP32_INSN_SIZE);
 }
 
+/*
+ * With one CPU, Linux patches all lock prefixes out, one by one: some thousand
+ * CR3 loads at boot to make a few instructions faster. Ask it not to; in front,
+ * because what stands behind "--" is for init.
+ */
+static void __init prepend_option(char *command_line)
+{
+	static const char option[] __initconst = "noreplace-smp ";
+	size_t more = sizeof(option) - 1;
+	size_t length = strnlen(command_line, COMMAND_LINE_SIZE - 1 - more);
+
+	memmove(command_line + more, command_line, length);
+	memcpy(command_line, option, more);
+	command_line[more + length] = '\0';
+}
+
 /**
  * ringlet_start_kernel() - first C code of a guest, on early_top_pgt
  * @boot_params_gpa:	what the launcher says about the machine
@@ -174,10 +190,6 @@ asmlinkage __visible void __init ringlet_start_kernel(unsigned long boot_params_
 	params = __va(boot_params_gpa);
 	command_line = __va(params->hdr.cmd_line_ptr);
 	ringlet_init_console(command_line);
-	/*
-	 * With one CPU, Linux patches all lock prefixes out, one by one: some
-	 * thousand CR3 loads at boot to make a few instructions faster.
-	 */
-	strlcat(command_line, " noreplace-smp", COMMAND_LINE_SIZE);
+	prepend_option(command_line);
 	x86_64_start_reservations((char *)boot_params_gpa);
 }

@@ -112,7 +112,7 @@ def free_pages(host):
 
 
 def test_ten_boots_leave_the_hosts_memory_as_it_was(host):
-    """Guards against leaks of pages, pins and slab (red: drop one free_page() in slot_remove_vcpu())."""
+    """Guards against leaks of pages and pins (red: drop shadow_free() from vcpu_destroy(), or unpin in range_free())."""
     def boots(count):
         for _ in range(count):
             assert host.in_guest("true", cpus=2).status == 0

@@ -65,8 +65,8 @@ class Host(Machine):
         assert result.status == 0, f"{command}: {result}\n{self.console()[-2000:]}"
         return result.output
 
-    def in_guest(self, command, timeout=120, cpus=1, mem=256, options=""):
-        return self.run(f"GUEST_CPUS={cpus} GUEST_MEM={mem} in-guest {shlex.quote(command)} {options}", timeout)
+    def in_guest(self, command, timeout=120, cpus=1, mem=256, options="", prefix=""):
+        return self.run(f"{prefix} GUEST_CPUS={cpus} GUEST_MEM={mem} in-guest {shlex.quote(command)} {options}", timeout)
 
     def exits(self):
         """The module's counters, {name: count}."""

@@ -11,6 +11,7 @@ TESTS ?= tests
 $(if $(filter kit 6.1 6.12-debian,$(KERNEL)),,$(error KERNEL=$(KERNEL): not one of kit, 6.1, 6.12-debian))
 LINUX := $(or $(KERNEL_BUILD),$(B)/linux)
 PYTHON := /usr/bin/python3
+$(if $(wildcard $(PYTHON)),,$(error $(PYTHON) is missing: apt-get install python3))
 STEP := $(PYTHON) tools/kit.py
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash

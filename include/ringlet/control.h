@@ -12,6 +12,7 @@
 
 #include <linux/ioctl.h>
 #include <linux/types.h>
+#include <ringlet/device_page.h>
 
 #define RINGLET_DEVICE		"/dev/ringlet"
 #define RINGLET_MAX_VCPUS	4
@@ -65,9 +66,6 @@ struct ringlet_eventfd {
 	__s32 fd;
 	__u32 reserved;
 };
-
-#define RINGLET_MAX_DEVICES	16
-#define RINGLET_MAX_QUEUES	16
 
 /* Why RUN came back (struct ringlet_run.exit). */
 #define RINGLET_EXIT_INTR	0	/* a signal: RUN again, or stop */

@@ -17,6 +17,8 @@
 
 #define RINGLET_DEVICE_MAGIC	0x50444c52	/* "RLDP" */
 #define RINGLET_DEVICE_PAGE_SIZE 4096
+#define RINGLET_MAX_DEVICES	16
+#define RINGLET_MAX_QUEUES	16	/* of one device */
 
 /**
  * struct ringlet_device_page - header of the page
@@ -24,7 +26,8 @@
  * @magic:	RINGLET_DEVICE_MAGIC
  * @version:	1; a guest that does not know the version finds no device
  * @count:	number of records, <= RINGLET_MAX_DEVICES. It only grows: a device
- *		that leaves keeps its record with device_id 0
+ *		that leaves keeps its record with device_id 0. Written last, after
+ *		@length and the new record
  * @length:	bytes in use, header included; a multiple of 8, <= page size
  * @irq:	interrupt line raised when @count or a device_id changed (hot add,
  *		hot remove)

@@ -20,9 +20,6 @@
 #include <asm/ringlet.h>
 #include <ringlet/device_page.h>
 
-#define MAX_DEVICES	16
-#define MAX_QUEUES	16
-
 /**
  * struct ringlet_vdev - one virtio device
  * @vdev:	what the virtio core knows of it
@@ -39,14 +36,14 @@ struct ringlet_vdev {
 	const struct ringlet_device *record;
 	unsigned int queues, config_length;
 	int config_irq;
-	int irqs[MAX_QUEUES];
+	int irqs[RINGLET_MAX_QUEUES];
 	struct ringlet_queue setup;
 };
 
 /* The bus: one page, one parent device, and what the scan found. */
 static const struct ringlet_device_page *page;
 static struct platform_device *parent;
-static struct ringlet_vdev *devices[MAX_DEVICES];
+static struct ringlet_vdev *devices[RINGLET_MAX_DEVICES];
 static int page_irq;
 
 static struct ringlet_vdev *to_ringlet(struct virtio_device *vdev)
@@ -344,8 +341,9 @@ static void remove_device(unsigned int number)
 static void scan(void)
 {
 	u32 end = min_t(u32, READ_ONCE(page->length), RINGLET_DEVICE_PAGE_SIZE);
-	unsigned int count = min_t(unsigned int, READ_ONCE(page->count), MAX_DEVICES), i;
+	unsigned int count = min_t(unsigned int, READ_ONCE(page->count), RINGLET_MAX_DEVICES);
 	u32 offset = sizeof(*page);
+	unsigned int i;
 
 	/* Pairs with the launcher's release of count: records before it. */
 	smp_rmb();
@@ -360,7 +358,7 @@ static void scan(void)
 		length = READ_ONCE(record->length);
 		queues = READ_ONCE(record->queues);
 		config_length = READ_ONCE(record->config_length);
-		if (length > left || length % 8 || queues > MAX_QUEUES || length <
+		if (length > left || length % 8 || queues > RINGLET_MAX_QUEUES || length <
 		    sizeof(*record) + queues * sizeof(struct ringlet_device_queue) + config_length)
 			goto bad;
 		if (!READ_ONCE(record->device_id))
@@ -395,7 +393,7 @@ static int ringlet_freeze(struct device *dev)
 	unsigned int i;
 	int ret = 0;
 
-	for (i = 0; i < MAX_DEVICES && !ret; i++)
+	for (i = 0; i < RINGLET_MAX_DEVICES && !ret; i++)
 		if (devices[i])
 			ret = virtio_device_freeze(&devices[i]->vdev);
 	return ret;
@@ -406,7 +404,7 @@ static int ringlet_restore(struct device *dev)
 	unsigned int i;
 	int ret = 0;
 
-	for (i = 0; i < MAX_DEVICES && !ret; i++)
+	for (i = 0; i < RINGLET_MAX_DEVICES && !ret; i++)
 		if (devices[i])
 			ret = virtio_device_restore(&devices[i]->vdev);
 	return ret;
@@ -464,7 +462,7 @@ static void __exit virtio_ringlet_exit(void)
 
 	free_irq(page_irq, NULL);
 	cancel_work_sync(&rescan_work);
-	for (i = 0; i < MAX_DEVICES; i++)
+	for (i = 0; i < RINGLET_MAX_DEVICES; i++)
 		remove_device(i);
 	platform_device_unregister(parent);
 	platform_driver_unregister(&ringlet_bus_driver);

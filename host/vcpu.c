@@ -30,7 +30,7 @@
 
 /*
  * CR4 bits that ring 1 must not meet: global TLB entries, protection by U/S
- * and keys that only fits the host, counters, CET and LASS.
+ * and keys that only fits the host, counters, a trapped RDTSC, CET.
  */
 #define CR4_NOT_IN_GUEST (X86_CR4_PGE | X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_PCE | \
 			  X86_CR4_TSD | BIT_ULL(23) /* CET */ | BIT_ULL(24) /* PKS */)

@@ -5,7 +5,8 @@
  *
  * A hypercall is `int $0x1f` from ring 1 with KVM's registers: rax the number,
  * rbx rcx rdx rsi the arguments; the result comes back in rax, 0 or a negative
- * errno. No other register changes. An unknown number is -ENOSYS.
+ * errno (DEVICE_STATUS: the status). No other register changes. An unknown
+ * number is -ENOSYS.
  */
 #ifndef RINGLET_HYPERCALL_H
 #define RINGLET_HYPERCALL_H

@@ -396,8 +396,6 @@ static void test_tap(void)
 	u8 *data = vm.memory.base + DATA_GPA, *reply;
 	struct ring tx, rx;
 
-	if (vm.page->count <= TAP)
-		return;
 	CHECK(record(TAP)->features == (RINGS | BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(7) |
 					BIT(8) | BIT(11) | BIT(12) | BIT(15) | BIT(16)));
 	bring_up(TAP, bits);
@@ -485,9 +483,9 @@ int main(void)
 		TEST(test_flags, "no lost kick or interrupt without"),
 		TEST(test_disk, "written and read back through the ring"),
 		TEST(test_net, "two launchers on a socket; merged buffers; header not believed"),
-		TEST(test_tap, "a frame out and one in, if there is a tap"),
 		TEST(test_console, "output; config generation and interrupt"),
 		TEST(test_reset_while_blocked, "reset returns while stdout is full"),
+		TEST(test_tap, "a frame out and one in"),
 	};
 	char argument[4][100], tap[32];
 	int fd = mkstemp(image), copy;
@@ -515,7 +513,8 @@ int main(void)
 		snprintf(tap, sizeof(tap), "tap=%s", getenv("RINGLET_TEST_TAP"));
 		net_add(&vm, tap);
 	}
-	run_tests(tests, ARRAY_SIZE(tests));
+	/* The last one needs a tap; without it, it does not claim to have passed. */
+	run_tests(tests, ARRAY_SIZE(tests) - !getenv("RINGLET_TEST_TAP"));
 	devices_close(&vm);
 	unlink(image);
 	argument[1][strlen(image) + 3] = '\0';

@@ -70,7 +70,7 @@ static bool run_read_cr(struct ringlet_vcpu *vcpu, const u8 *bytes)
 		*reg = vcpu->trap->shared.cr2;
 		return true;
 	case 3:
-		*reg = shadow_guest_cr3(vcpu);
+		*reg = vcpu->shadow.guest_cr3;
 		return true;
 	case 4:
 		*reg = GUEST_CR4;

@@ -36,7 +36,11 @@ struct irqfd {
  */
 int line_raise(struct ringlet_vm *vm, unsigned int line)
 {
+#if CHAPTER >= 14
 	struct ringlet_vcpu *vcpu = READ_ONCE(vm->vcpus[READ_ONCE(vm->line_vcpu[line])]);
+#else
+	struct ringlet_vcpu *vcpu = READ_ONCE(vm->vcpus[0]);
+#endif
 
 	if (!vcpu)
 		return -ENXIO;

@@ -5,8 +5,10 @@
  * checks its own.
  */
 #include <linux/mm.h>
+#if CHAPTER >= 6
 #include <asm/desc.h>
 #include <asm/segment.h>
+#endif
 #include "ringlet.h"
 #include "trace.h"
 
@@ -32,13 +34,18 @@ static enum action hc_launcher(struct ringlet_vcpu *vcpu)
 	return TO_LAUNCHER;
 }
 
+#if CHAPTER >= 3
 static enum action hc_halt(struct ringlet_vcpu *vcpu)
 {
+#if CHAPTER >= 5
 	vcpu->trap->shared.interrupts = X86_EFLAGS_IF;
+#endif
 	vcpu->halted = true;
 	return done(vcpu, 0);
 }
+#endif
 
+#if CHAPTER >= 4
 static enum action hc_load_cr3(struct ringlet_vcpu *vcpu)
 {
 	shadow_load_cr3(vcpu, vcpu->regs.rbx);
@@ -62,7 +69,9 @@ static enum action hc_flush_page(struct ringlet_vcpu *vcpu)
 	shadow_flush_page(vcpu, vcpu->regs.rbx);
 	return done(vcpu, 0);
 }
+#endif
 
+#if CHAPTER >= 5
 static enum action hc_set_idt(struct ringlet_vcpu *vcpu)
 {
 	vcpu->idt_gva = vcpu->regs.rbx;
@@ -81,7 +90,9 @@ static enum action hc_set_timer(struct ringlet_vcpu *vcpu)
 	timer_set(vcpu, vcpu->regs.rbx);
 	return done(vcpu, 0);
 }
+#endif
 
+#if CHAPTER >= 6
 static enum action hc_set_entries(struct ringlet_vcpu *vcpu)
 {
 	struct ringlet_entries entries;
@@ -89,12 +100,16 @@ static enum action hc_set_entries(struct ringlet_vcpu *vcpu)
 	if (vm_read(vcpu->vm, vcpu->regs.rbx, &entries, sizeof(entries)))
 		return done(vcpu, -EFAULT);
 	/* The switcher's iretq goes there: a bad one would fault in ring 0. */
-	if (!is_canonical(entries.syscall) || !is_canonical(entries.user_fault) ||
-	    !is_canonical(entries.user_return) || !is_canonical(entries.kernel_return))
+	if (!is_canonical(entries.syscall) || !is_canonical(entries.user_return) ||
+	    !is_canonical(entries.kernel_return))
 		return done(vcpu, -EINVAL);
+#if CHAPTER >= 12
+	if (!is_canonical(entries.user_fault))
+		return done(vcpu, -EINVAL);
+	vcpu->tables->user_fault_entry = entries.user_fault;
+#endif
 	vcpu->entries = entries;
 	vcpu->tables->syscall_entry = entries.syscall;
-	vcpu->tables->user_fault_entry = entries.user_fault;
 	return done(vcpu, 0);
 }
 
@@ -161,7 +176,9 @@ static enum action hc_iret_kernel(struct ringlet_vcpu *vcpu)
 	vcpu->regs.rax = frame[0];
 	return return_to_kernel(vcpu, frame + 1);
 }
+#endif
 
+#if CHAPTER >= 9
 static enum action hc_notify(struct ringlet_vcpu *vcpu)
 {
 	trace_ringlet_notify(vcpu->regs.rbx, vcpu->regs.rcx);
@@ -170,14 +187,18 @@ static enum action hc_notify(struct ringlet_vcpu *vcpu)
 		return done(vcpu, 0);
 	return hc_launcher(vcpu);
 }
+#endif
 
+#if CHAPTER >= 12
 static enum action hc_fill(struct ringlet_vcpu *vcpu)
 {
 	struct walk walk;
 
 	return done(vcpu, shadow_map(vcpu, vcpu->regs.rbx, vcpu->regs.rcx, &walk));
 }
+#endif
 
+#if CHAPTER >= 14
 static enum action hc_start_vcpu(struct ringlet_vcpu *vcpu)
 {
 	u64 id = vcpu->regs.rbx;
@@ -218,51 +239,59 @@ static enum action hc_route_irq(struct ringlet_vcpu *vcpu)
 	WRITE_ONCE(vcpu->vm->line_vcpu[vcpu->regs.rbx], vcpu->regs.rcx);
 	return done(vcpu, 0);
 }
+#endif
 
 static const struct {
 	const char *name;
 	enum action (*handle)(struct ringlet_vcpu *vcpu);
 } hypercalls[RINGLET_HC_COUNT] = {
-	/* chapter 2 */
 	[RINGLET_HC_PRINT] = { "print", hc_launcher },
 	[RINGLET_HC_SHUTDOWN] = { "shutdown", hc_launcher },
-	/* chapter 3 */
+#if CHAPTER >= 3
 	[RINGLET_HC_HALT] = { "halt", hc_halt },
-	/* chapter 4 */
+#endif
+#if CHAPTER >= 4
 	[RINGLET_HC_LOAD_CR3] = { "load_cr3", hc_load_cr3 },
 	[RINGLET_HC_FLUSH_USER] = { "flush_user", hc_flush_user },
 	[RINGLET_HC_FLUSH_ALL] = { "flush_all", hc_flush_all },
 	[RINGLET_HC_FLUSH_PAGE] = { "flush_page", hc_flush_page },
-	/* chapter 5 */
+#endif
+#if CHAPTER >= 5
 	[RINGLET_HC_SET_IDT] = { "set_idt", hc_set_idt },
 	[RINGLET_HC_IRQ_WINDOW] = { "irq_window", hc_irq_window },
 	[RINGLET_HC_SET_TIMER] = { "set_timer", hc_set_timer },
-	/* chapter 6 */
+#endif
+#if CHAPTER >= 6
 	[RINGLET_HC_SET_ENTRIES] = { "set_entries", hc_set_entries },
 	[RINGLET_HC_SET_KERNEL_GS] = { "set_kernel_gs", hc_set_kernel_gs },
 	[RINGLET_HC_LOAD_TLS] = { "load_tls", hc_load_tls },
 	[RINGLET_HC_SET_CPU_NUMBER] = { "set_cpu_number", hc_set_cpu_number },
 	[RINGLET_HC_IRET_USER] = { "iret_user", hc_iret_user },
 	[RINGLET_HC_IRET_KERNEL] = { "iret_kernel", hc_iret_kernel },
-	/* chapter 7 */
+#endif
+#if CHAPTER >= 7
 	[RINGLET_HC_DEVICE_STATUS] = { "device_status", hc_launcher },
 	[RINGLET_HC_DEVICE_RESET] = { "device_reset", hc_launcher },
 	[RINGLET_HC_DEVICE_FEATURES] = { "device_features", hc_launcher },
-	/* chapter 8 */
-	[RINGLET_HC_DEVICE_QUEUE] = { "device_queue", hc_launcher },
-	/* chapter 7 */
 	[RINGLET_HC_DEVICE_CONFIG] = { "device_config", hc_launcher },
-	/* chapter 9 */
+#endif
+#if CHAPTER >= 8
+	[RINGLET_HC_DEVICE_QUEUE] = { "device_queue", hc_launcher },
+#endif
+#if CHAPTER >= 9
 	[RINGLET_HC_NOTIFY] = { "notify", hc_notify },
-	/* chapter 12 */
+#endif
+#if CHAPTER >= 12
 	[RINGLET_HC_FILL] = { "fill", hc_fill },
-	/* chapter 14 */
+#endif
+#if CHAPTER >= 14
 	[RINGLET_HC_START_VCPU] = { "start_vcpu", hc_start_vcpu },
 	[RINGLET_HC_SEND_IPI] = { "send_ipi", hc_send_ipi },
 	[RINGLET_HC_ROUTE_IRQ] = { "route_irq", hc_route_irq },
+#endif
 };
 
-/* hypercall_name() - for the counters' file */
+/* hypercall_name() - for the counters' file; NULL: no such hypercall */
 const char *hypercall_name(unsigned int number)
 {
 	return hypercalls[number].name;
@@ -280,7 +309,7 @@ enum action handle_hypercall(struct ringlet_vcpu *vcpu)
 
 	trace_ringlet_hypercall(vcpu->id, number, vcpu->regs.rbx, vcpu->regs.rcx,
 				vcpu->regs.rdx, vcpu->regs.rsi);
-	if (number >= RINGLET_HC_COUNT)
+	if (number >= RINGLET_HC_COUNT || !hypercalls[number].handle)
 		return done(vcpu, -ENOSYS);
 	count(COUNT_HYPERCALLS + number);
 	return hypercalls[number].handle(vcpu);

@@ -17,7 +17,9 @@
 #include "ringlet.h"
 #include "trace.h"
 
+#if CHAPTER >= 6
 #define PT_REGS_SIZE	(21 * sizeof(u64))
+#endif
 
 /* Exceptions that push an error code (SDM 3A table 6-1). */
 static bool has_error(unsigned int vector)
@@ -32,7 +34,7 @@ static enum action deliver(struct ringlet_vcpu *vcpu, unsigned int vector, u64 e
 {
 	struct ringlet_vcpu_page *page = &vcpu->trap->shared;
 	struct switcher_frame *regs = &vcpu->regs;
-	bool user = in_user_mode(vcpu);
+	bool user = in_user_mode(vcpu);	/* from chapter 6 on */
 	u64 flags = regs->rflags & ~X86_EFLAGS_IF;
 	u64 frame[6], rsp;
 	gate_desc gate;
@@ -52,17 +54,24 @@ static enum action deliver(struct ringlet_vcpu *vcpu, unsigned int vector, u64 e
 	frame[3] = flags;
 	frame[4] = regs->rsp;
 	frame[5] = user ? regs->ss : __KERNEL_DS;
-	rsp = ((user ? page->sp0 : regs->rsp) & ~15ULL) - words * sizeof(u64);
+	rsp = regs->rsp;
+#if CHAPTER >= 6
+	if (user)
+		rsp = page->sp0;
+#endif
+	rsp = (rsp & ~15ULL) - words * sizeof(u64);
 	if (guest_write(vcpu, rsp, frame + 6 - words, words * sizeof(u64)))
 		return vcpu_kill(vcpu, "exception %u at %#llx and no stack at %#llx",
 				 vector, regs->rip, rsp);
 
 	trace_ringlet_inject(vcpu->id, vector, error, regs->rip);
 	count(COUNT_INJECT);
+#if CHAPTER >= 6
 	if (user) {
 		page->user_gs = vcpu->host->guest_gs;
 		vcpu->host->guest_gs = vcpu->tables->kernel_gs;
 	}
+#endif
 	if (gate.bits.type == GATE_INTERRUPT)
 		page->interrupts = 0;
 	regs->rip = gate_offset(&gate);
@@ -72,6 +81,7 @@ static enum action deliver(struct ringlet_vcpu *vcpu, unsigned int vector, u64 e
 	return RESUME;
 }
 
+#if CHAPTER >= 6
 /*
  * The guest's own iretq to ring 3 faulted on a bad frame (sigreturn can make
  * one). Hardware reports that with the frame's values; so do we, and Linux sees
@@ -91,6 +101,7 @@ static enum action fault_in_user_return(struct ringlet_vcpu *vcpu, unsigned int 
 	vcpu->regs.ss = frame[4] | 3;
 	return deliver(vcpu, vector, error);
 }
+#endif
 
 /**
  * inject_exception() - the guest gets an exception
@@ -100,10 +111,12 @@ static enum action fault_in_user_return(struct ringlet_vcpu *vcpu, unsigned int 
  */
 enum action inject_exception(struct ringlet_vcpu *vcpu, unsigned int vector, u64 error)
 {
+#if CHAPTER >= 6
 	u64 iretq = vcpu->entries.user_return_end - 2;
 
 	if (!in_user_mode(vcpu) && vcpu->entries.user_return_end && vcpu->regs.rip == iretq)
 		return fault_in_user_return(vcpu, vector, error);
+#endif
 	return deliver(vcpu, vector, error);
 }
 
@@ -133,6 +146,7 @@ void interrupt_raise(struct ringlet_vcpu *vcpu, unsigned int vector)
 	vcpu_kick(vcpu);
 }
 
+#if CHAPTER >= 6
 static bool inside(u64 rip, u64 start, u64 end)
 {
 	return rip >= start && rip < end;
@@ -160,6 +174,12 @@ static bool interruptible(struct ringlet_vcpu *vcpu)
 	}
 	return vcpu->trap->shared.interrupts;
 }
+#else
+static bool interruptible(const struct ringlet_vcpu *vcpu)
+{
+	return vcpu->trap->shared.interrupts;
+}
+#endif
 
 /**
  * inject_interrupts() - deliver the highest pending interrupt, if it can be
@@ -192,6 +212,7 @@ enum action inject_interrupts(struct ringlet_vcpu *vcpu)
 	return action;
 }
 
+#if CHAPTER >= 6
 /**
  * return_to_user() - do for the guest what its iretq to ring 3 would do
  * @vcpu:	general registers and GS base are ring 3's already
@@ -228,3 +249,4 @@ enum action return_to_kernel(struct ringlet_vcpu *vcpu, const u64 frame[5])
 	vcpu->trap->shared.interrupts = frame[2] & X86_EFLAGS_IF;
 	return RESUME;
 }
+#endif

@@ -32,7 +32,9 @@ static int ringlet_release(struct inode *inode, struct file *file)
 static long vm_ioctl(struct ringlet_vm *vm, unsigned int cmd, unsigned long arg)
 {
 	struct ringlet_memory memory;
+#if CHAPTER >= 9
 	struct ringlet_eventfd bind;
+#endif
 
 	switch (cmd) {
 	case RINGLET_GET_ABI:
@@ -43,6 +45,7 @@ static long vm_ioctl(struct ringlet_vm *vm, unsigned int cmd, unsigned long arg)
 		return vm_set_memory(vm, &memory);
 	case RINGLET_CREATE_VCPU:
 		return vcpu_create(vm, arg);
+#if CHAPTER >= 9
 	case RINGLET_NOTIFY_FD:
 	case RINGLET_IRQ_FD:
 		if (copy_from_user(&bind, (void __user *)arg, sizeof(bind)))
@@ -50,6 +53,7 @@ static long vm_ioctl(struct ringlet_vm *vm, unsigned int cmd, unsigned long arg)
 		return cmd == RINGLET_IRQ_FD ? irqfd_bind(vm, &bind) : notify_bind(vm, &bind);
 	case RINGLET_RAISE_IRQ:
 		return arg < RINGLET_LINES ? line_raise(vm, arg) : -EINVAL;
+#endif
 	}
 	return -ENOTTY;
 }
@@ -94,13 +98,17 @@ static int __init ringlet_init(void)
 		slot_exit();
 		return ret;
 	}
+#if CHAPTER >= 2
 	stats_init();
+#endif
 	return 0;
 }
 
 static void __exit ringlet_exit(void)
 {
+#if CHAPTER >= 2
 	stats_exit();
+#endif
 	misc_deregister(&ringlet_device);
 	slot_exit();
 }

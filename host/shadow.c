@@ -19,12 +19,14 @@
 #include "trace.h"
 
 #define ENTRIES		512
-#define AROUND		16		/* entries that one fault fills at most */
 #define ADDRESS		GENMASK_ULL(51, 12)
 #define TABLE		(_PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_ACCESSED | _PAGE_DIRTY)
 #define LEAF		(_PAGE_PRESENT | _PAGE_ACCESSED | _PAGE_DIRTY)
-#define CR3_NOFLUSH	BIT_ULL(63)
 #define CR3_PCID	0xfffULL
+#if CHAPTER >= 12
+#define CR3_NOFLUSH	BIT_ULL(63)
+#define AROUND		16		/* entries that one fault fills at most */
+#endif
 
 static unsigned int index_of(u64 gva, int level)
 {
@@ -34,11 +36,6 @@ static unsigned int index_of(u64 gva, int level)
 static u64 *table_of(u64 entry)
 {
 	return phys_to_virt(entry & ADDRESS);
-}
-
-static bool is_kernel(u64 gva)
-{
-	return gva >> 63;
 }
 
 static void free_entry(struct shadow *shadow, u64 *entry, int level)
@@ -57,27 +54,38 @@ static void free_entry(struct shadow *shadow, u64 *entry, int level)
 	shadow->free[shadow->nfree++] = virt_to_page(table_of(old));
 }
 
-static void drop_user(struct shadow *shadow, unsigned int root)
+static void drop_user(struct shadow *shadow, u64 *root)
 {
 	int i;
 
 	for (i = 0; i < SLOT_PML4_INDEX; i++)
-		free_entry(shadow, &shadow->pml4[root][i], 4);
+		free_entry(shadow, &root[i], 4);
 }
 
+#if CHAPTER >= 12
+/* The kernel half is shared: free it once, forget it everywhere. */
 static void drop_everything(struct shadow *shadow)
 {
 	int i, root;
 
-	/* The kernel half is shared: free it once, forget it everywhere. */
 	for (i = SLOT_PML4_INDEX + 1; i < ENTRIES; i++) {
 		free_entry(shadow, &shadow->pml4[0][i], 4);
 		for (root = 1; root < GUEST_ROOTS; root++)
 			shadow->pml4[root][i] = 0;
 	}
 	for (root = 0; root < GUEST_ROOTS; root++)
-		drop_user(shadow, root);
+		drop_user(shadow, shadow->pml4[root]);
 }
+#else
+static void drop_everything(struct shadow *shadow)
+{
+	int i;
+
+	for (i = SLOT_PML4_INDEX + 1; i < ENTRIES; i++)
+		free_entry(shadow, &shadow->root[i], 4);
+	drop_user(shadow, shadow->root);
+}
+#endif
 
 /*
  * The shadow of one guest leaf. Writable only once the guest's dirty bit is
@@ -98,6 +106,7 @@ static u64 make_leaf(struct ringlet_vcpu *vcpu, u64 upper, u64 leaf, u64 gpa)
 	return entry;
 }
 
+#if CHAPTER >= 12
 /* Bring one level 1 table up to date; false: nothing of it can stay. */
 static bool resync_table(struct ringlet_vcpu *vcpu, u64 *table, u64 gva)
 {
@@ -142,13 +151,14 @@ static void resync(struct ringlet_vcpu *vcpu, u64 *table, u64 gva, int level)
 
 static void resync_user(struct ringlet_vcpu *vcpu)
 {
-	resync(vcpu, vcpu->shadow.pml4[vcpu->shadow.current_root], 0, 4);
+	resync(vcpu, vcpu->shadow.root, 0, 4);
 }
 
-/* The guest CR3 that root @root stands for; bits 0-11 are its PCID. */
-u64 shadow_guest_cr3(const struct ringlet_vcpu *vcpu)
+static void use_root(struct ringlet_vcpu *vcpu, unsigned int root)
 {
-	return vcpu->tables->roots[vcpu->shadow.current_root].guest_cr3;
+	vcpu->shadow.root = vcpu->shadow.pml4[root];
+	vcpu->shadow.guest_cr3 = vcpu->tables->roots[root].guest_cr3;
+	vcpu->tables->guest_cr3 = vcpu->tables->roots[root].shadow_cr3;
 }
 
 /**
@@ -168,10 +178,9 @@ void shadow_load_cr3(struct ringlet_vcpu *vcpu, u64 cr3)
 	if (!(cr3 & CR3_PCID))
 		drop_everything(shadow);	/* early boot: no PCID, no global pages */
 	else if (!known)
-		drop_user(shadow, root);
+		drop_user(shadow, shadow->pml4[root]);
 	slot->guest_cr3 = guest_cr3;
-	shadow->current_root = root;
-	vcpu->tables->guest_cr3 = slot->shadow_cr3;
+	use_root(vcpu, root);
 	if (known && !(cr3 & CR3_NOFLUSH))
 		resync_user(vcpu);
 }
@@ -190,15 +199,32 @@ void shadow_sync_root(struct ringlet_vcpu *vcpu, u64 hardware_cr3)
 		return;
 	for (root = 0; root < GUEST_ROOTS; root++)
 		if (vcpu->tables->roots[root].shadow_cr3 == hardware_cr3)
-			vcpu->shadow.current_root = root;
-	vcpu->tables->guest_cr3 = hardware_cr3;
+			use_root(vcpu, root);
 }
+#else
+/**
+ * shadow_load_cr3() - the guest loads CR3
+ * @vcpu:	the vCPU
+ * @cr3:	its tables; nothing is kept of the old ones
+ */
+void shadow_load_cr3(struct ringlet_vcpu *vcpu, u64 cr3)
+{
+	trace_ringlet_cr3(vcpu->id, cr3, false);
+	drop_everything(&vcpu->shadow);
+	vcpu->shadow.guest_cr3 = cr3 & (ADDRESS | CR3_PCID);
+	vcpu->tables->guest_cr3 = virt_to_phys(vcpu->shadow.root);
+}
+#endif
 
 void shadow_flush_user(struct ringlet_vcpu *vcpu)
 {
 	trace_ringlet_flush(vcpu->id, 0);
 	count(COUNT_FLUSH);
+#if CHAPTER >= 12
 	resync_user(vcpu);
+#else
+	drop_user(&vcpu->shadow, vcpu->shadow.root);
+#endif
 }
 
 void shadow_flush_all(struct ringlet_vcpu *vcpu)
@@ -219,7 +245,7 @@ void shadow_flush_all(struct ringlet_vcpu *vcpu)
 void shadow_flush_page(struct ringlet_vcpu *vcpu, u64 gva)
 {
 	struct shadow *shadow = &vcpu->shadow;
-	u64 *table = shadow->pml4[shadow->current_root], *entry;
+	u64 *table = shadow->root, *entry;
 	int level;
 
 	trace_ringlet_flush(vcpu->id, gva);
@@ -237,11 +263,22 @@ void shadow_flush_page(struct ringlet_vcpu *vcpu, u64 gva)
 	free_entry(shadow, entry, level);
 }
 
+#if CHAPTER >= 12
+/* A table of the guest kernel: all address spaces have it. */
+static void share(struct shadow *shadow, unsigned int index, u64 entry)
+{
+	int root;
+
+	for (root = 0; root < GUEST_ROOTS; root++)
+		shadow->pml4[root][index] = entry;
+}
+#endif
+
 /* The shadow's table at level 1 for @gva, with the way to it; NULL: no page. */
 static u64 *get_table(struct shadow *shadow, u64 gva)
 {
-	u64 *table = shadow->pml4[shadow->current_root];
-	int level, root;
+	u64 *table = shadow->root;
+	int level;
 
 	for (level = 4; level > 1; level--) {
 		u64 *entry = table + index_of(gva, level);
@@ -255,15 +292,17 @@ static u64 *get_table(struct shadow *shadow, u64 gva)
 			clear_page(page_address(page));
 			page->private = 0;
 			*entry = page_to_phys(page) | TABLE;
-			if (level == 4 && is_kernel(gva))
-				for (root = 0; root < GUEST_ROOTS; root++)
-					shadow->pml4[root][index_of(gva, 4)] = *entry;
+#if CHAPTER >= 12
+			if (level == 4 && index_of(gva, 4) > SLOT_PML4_INDEX)
+				share(shadow, index_of(gva, 4), *entry);
+#endif
 		}
 		table = table_of(*entry);
 	}
 	return table;
 }
 
+#if CHAPTER >= 12
 /* A large leaf: all 512 entries at once. */
 static void fill_large(struct ringlet_vcpu *vcpu, u64 *table, const struct walk *walk)
 {
@@ -272,7 +311,7 @@ static void fill_large(struct ringlet_vcpu *vcpu, u64 *table, const struct walk 
 
 	virt_to_page(table)->private = 1;
 	for (i = 0; i < ENTRIES; i++, gpa += PAGE_SIZE)
-		table[i] = make_leaf(vcpu, walk->upper, walk->leaf & ~_PAGE_PSE, gpa);
+		table[i] = make_leaf(vcpu, walk->upper, walk->leaf, gpa);
 }
 
 /* Neighbours that the guest has used already will be used again. */
@@ -289,6 +328,7 @@ static void fill_around(struct ringlet_vcpu *vcpu, u64 *table, u64 gva,
 			table[i] = make_leaf(vcpu, walk->upper, leaf, leaf & ADDRESS);
 	}
 }
+#endif
 
 /**
  * shadow_map() - make an access possible, if the guest's tables allow it
@@ -314,10 +354,12 @@ int shadow_map(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk)
 		return ret;
 	if (!vm_page(vcpu->vm, walk->gpa, false))
 		return -ENXIO;
+#if CHAPTER >= 7
 	if (error & X86_PF_WRITE && !vm_page(vcpu->vm, walk->gpa, true)) {
 		walk->error |= X86_PF_PROT;	/* the device page */
 		return -EFAULT;
 	}
+#endif
 	table = get_table(shadow, gva);
 	if (!table) {
 		drop_everything(shadow);
@@ -325,17 +367,20 @@ int shadow_map(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk)
 	}
 	trace_ringlet_fill(vcpu->id, gva, walk->gpa, walk->level);
 	count(COUNT_FILL);
+#if CHAPTER >= 12
 	if (walk->level > 1) {
 		fill_large(vcpu, table, walk);
 		return 0;
 	}
-	if (virt_to_page(table)->private) {
-		/* A small leaf where a large one was: keep nothing of that. */
+#endif
+	/* A small leaf where a large one was: keep nothing of that. */
+	if (walk->level == 1 && virt_to_page(table)->private)
 		clear_page(table);
-		virt_to_page(table)->private = 0;
-	}
+	virt_to_page(table)->private = walk->level > 1;
 	table[index_of(gva, 1)] = make_leaf(vcpu, walk->upper, walk->leaf, walk->gpa);
+#if CHAPTER >= 12
 	fill_around(vcpu, table, gva, walk);
+#endif
 	return 0;
 }
 
@@ -353,7 +398,11 @@ enum action shadow_fault(struct ringlet_vcpu *vcpu, u64 gva, u64 error)
 	case 0:
 		return RESUME;
 	case -EFAULT:
+#if CHAPTER >= 5
 		return inject_page_fault(vcpu, gva, walk.error);
+#else
+		return vcpu_kill(vcpu, "page fault at gva %#llx, error %#llx", gva, walk.error);
+#endif
 	}
 	return vcpu_kill(vcpu, "page tables lead outside memory at gva %#llx", gva);
 }
@@ -363,6 +412,7 @@ int shadow_init(struct ringlet_vcpu *vcpu)
 	struct shadow *shadow = &vcpu->shadow;
 	int i;
 
+#if CHAPTER >= 12
 	for (i = 0; i < GUEST_ROOTS; i++) {
 		shadow->pml4[i] = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 		if (!shadow->pml4[i])
@@ -370,6 +420,14 @@ int shadow_init(struct ringlet_vcpu *vcpu)
 		shadow->pml4[i][SLOT_PML4_INDEX] = vcpu->slot;
 		vcpu->tables->roots[i].shadow_cr3 = virt_to_phys(shadow->pml4[i]);
 	}
+	shadow->root = shadow->pml4[0];
+#else
+	shadow->root = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!shadow->root)
+		return -ENOMEM;
+	shadow->root[SLOT_PML4_INDEX] = vcpu->slot;
+#endif
+	shadow->guest_cr3 = RINGLET_NO_PAGING;
 	for (i = 0; i < SHADOW_PAGES; i++) {
 		shadow->free[i] = alloc_page(GFP_KERNEL_ACCOUNT);
 		if (!shadow->free[i])
@@ -379,17 +437,21 @@ int shadow_init(struct ringlet_vcpu *vcpu)
 	return 0;
 }
 
+/* shadow_free() - undo shadow_init(), even if it failed half-way */
 void shadow_free(struct ringlet_vcpu *vcpu)
 {
 	struct shadow *shadow = &vcpu->shadow;
-	int i;
 
-	if (shadow->pml4[GUEST_ROOTS - 1])
+	if (shadow->root)
 		drop_everything(shadow);
 	while (shadow->nfree) {
 		set_page_private(shadow->free[--shadow->nfree], 0);
 		__free_page(shadow->free[shadow->nfree]);
 	}
-	for (i = 0; i < GUEST_ROOTS; i++)
+#if CHAPTER >= 12
+	for (int i = 0; i < GUEST_ROOTS; i++)
 		free_page((unsigned long)shadow->pml4[i]);
+#else
+	free_page((unsigned long)shadow->root);
+#endif
 }

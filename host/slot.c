@@ -141,14 +141,23 @@ static void fill_idt(struct ringlet_vcpu *vcpu)
 
 	for (i = 0; i < 256; i++)
 		set_gate(vcpu, i, switcher_vectors + 16 * i, 0, 0);
-	set_gate(vcpu, X86_TRAP_DB, switcher_debug, 0, IST_INDEX_DB + 1);
+#if CHAPTER >= 2
+	set_gate(vcpu, RINGLET_VECTOR, switcher_vectors + 16 * RINGLET_VECTOR, 1, 0);
+#endif
+#if CHAPTER >= 3
 	set_gate(vcpu, X86_TRAP_NMI, switcher_nmi, 0, IST_INDEX_NMI + 1);
+	set_gate(vcpu, X86_TRAP_DF, switcher_vectors + 16 * X86_TRAP_DF, 0, IST_INDEX_DF + 1);
+	set_gate(vcpu, X86_TRAP_MC, switcher_machine_check, 0, IST_INDEX_MCE + 1);
+#endif
+#if CHAPTER >= 6
+	set_gate(vcpu, X86_TRAP_DB, switcher_debug, 0, IST_INDEX_DB + 1);
 	set_gate(vcpu, X86_TRAP_BP, switcher_vectors + 16 * X86_TRAP_BP, 3, 0);
 	set_gate(vcpu, X86_TRAP_OF, switcher_vectors + 16 * X86_TRAP_OF, 3, 0);
-	set_gate(vcpu, X86_TRAP_DF, switcher_vectors + 16 * X86_TRAP_DF, 0, IST_INDEX_DF + 1);
+#endif
+#if CHAPTER >= 12
 	set_gate(vcpu, X86_TRAP_PF, switcher_page_fault, 0, 0);
-	set_gate(vcpu, X86_TRAP_MC, switcher_machine_check, 0, IST_INDEX_MCE + 1);
 	set_gate(vcpu, RINGLET_VECTOR, switcher_hypercall, 1, 0);
+#endif
 }
 
 /* Flat 64-bit segments; "accessed" is set so that the CPU never writes here. */
@@ -181,10 +190,12 @@ static void fill_tables(struct ringlet_vcpu *vcpu)
 	set_tssldt_descriptor(desc, tss, DESC_TSS, sizeof(t->tss) - 1);
 
 	t->tss.sp0 = trap + TRAP_STACK_TOP;
+#if CHAPTER >= 3
 	t->tss.ist[IST_INDEX_DF] = trap + TRAP_STACK_DF;
 	t->tss.ist[IST_INDEX_NMI] = trap + TRAP_STACK_NMI;
 	t->tss.ist[IST_INDEX_DB] = trap + TRAP_STACK_DB;
 	t->tss.ist[IST_INDEX_MCE] = trap + TRAP_STACK_MC;
+#endif
 	t->tss.io_bitmap_base = sizeof(t->tss);		/* no port for ring 1 or 3 */
 
 	t->gdt_ptr.size = sizeof(t->gdt) - 1;
@@ -212,11 +223,47 @@ static void map_block(struct ringlet_vcpu *vcpu)
 	host[PTE_INDEX(block, BLOCK_TRAP)] = trap | RW_PAGE;
 	host[PTE_INDEX(block, BLOCK_HOST)] = virt_to_phys(vcpu->host) | RW_PAGE;
 
-	guest[PTE_INDEX(0, 0)] = trap | RW_PAGE;
+#if CHAPTER >= 5
+	guest[PTE_INDEX(0, 0)] = trap | RW_PAGE;	/* RINGLET_PAGE */
+#endif
 	guest[PTE_INDEX(block, BLOCK_IDT)] = idt | R_PAGE;
 	guest[PTE_INDEX(block, BLOCK_TABLES)] = tables | R_PAGE;
 	guest[PTE_INDEX(block, BLOCK_TRAP)] = trap | RW_PAGE;
 	vcpu->slot = page_to_phys(vcpu->slot_pages[0]) | TABLE;
+}
+
+/* switcher.S finds these by number. */
+static void check_offsets(void)
+{
+	BUILD_BUG_ON(offsetof(struct switcher_tables, tss) != TABLES_TSS);
+	BUILD_BUG_ON(offsetof(struct switcher_tables, gdt_ptr) != TABLES_GDT_PTR);
+	BUILD_BUG_ON(offsetof(struct switcher_tables, idt_ptr) != TABLES_IDT_PTR);
+	BUILD_BUG_ON(offsetof(struct switcher_tables, host_cr3) != TABLES_HOST_CR3);
+	BUILD_BUG_ON(offsetof(struct switcher_host, guest_gs) != HOST_GUEST_GS);
+	BUILD_BUG_ON(offsetof(struct switcher_host, gdt_rw) != HOST_GDT_RW);
+	BUILD_BUG_ON(offsetof(struct switcher_host, gdt_ro) != HOST_GDT_RO);
+	BUILD_BUG_ON(offsetof(struct switcher_host, idt) != HOST_IDT);
+#if CHAPTER >= 3
+	BUILD_BUG_ON(offsetof(struct switcher_tables, guest_cr4) != TABLES_GUEST_CR4);
+	BUILD_BUG_ON(offsetof(struct switcher_trap, missed) != TRAP_NMI);
+	BUILD_BUG_ON(offsetof(struct switcher_host, cr4) != HOST_CR4);
+	BUILD_BUG_ON(offsetof(struct switcher_frame, vector) != FRAME_VECTOR);
+	BUILD_BUG_ON(offsetof(struct switcher_frame, cs) != FRAME_CS);
+#endif
+#if CHAPTER >= 6
+	BUILD_BUG_ON(offsetof(struct switcher_tables, syscall_entry) != TABLES_SYSCALL);
+	BUILD_BUG_ON(offsetof(struct switcher_trap, user_rsp) != TRAP_USER_RSP);
+	BUILD_BUG_ON(offsetof(struct switcher_host, ds) != HOST_SELECTORS);
+	BUILD_BUG_ON(offsetof(struct ringlet_vcpu_page, user_gs) != RINGLET_PAGE_USER_GS);
+	BUILD_BUG_ON(offsetof(struct ringlet_vcpu_page, sp0) != RINGLET_PAGE_SP0);
+	BUILD_BUG_ON(offsetof(struct ringlet_vcpu_page, dr6) != RINGLET_PAGE_DR6);
+#endif
+#if CHAPTER >= 12
+	BUILD_BUG_ON(offsetof(struct switcher_tables, user_fault_entry) != TABLES_USER_FAULT);
+	BUILD_BUG_ON(offsetof(struct switcher_tables, roots) != TABLES_ROOTS);
+	BUILD_BUG_ON(offsetof(struct switcher_host, exit_cr3) != HOST_EXIT_CR3);
+	BUILD_BUG_ON(offsetof(struct ringlet_vcpu_page, fault) != RINGLET_PAGE_FAULT);
+#endif
 }
 
 static void *zeroed_page(void)
@@ -232,25 +279,7 @@ static void *zeroed_page(void)
  */
 int slot_add_vcpu(struct ringlet_vcpu *vcpu)
 {
-	BUILD_BUG_ON(offsetof(struct switcher_tables, tss) != TABLES_TSS);
-	BUILD_BUG_ON(offsetof(struct switcher_tables, gdt_ptr) != TABLES_GDT_PTR);
-	BUILD_BUG_ON(offsetof(struct switcher_tables, idt_ptr) != TABLES_IDT_PTR);
-	BUILD_BUG_ON(offsetof(struct switcher_tables, guest_cr4) != TABLES_GUEST_CR4);
-	BUILD_BUG_ON(offsetof(struct switcher_tables, user_fault_entry) != TABLES_USER_FAULT);
-	BUILD_BUG_ON(offsetof(struct switcher_tables, roots) != TABLES_ROOTS);
-	BUILD_BUG_ON(offsetof(struct switcher_trap, missed) != TRAP_NMI);
-	BUILD_BUG_ON(offsetof(struct switcher_trap, user_rsp) != TRAP_USER_RSP);
-	BUILD_BUG_ON(offsetof(struct switcher_host, ds) != HOST_SELECTORS);
-	BUILD_BUG_ON(offsetof(struct switcher_host, gdt_rw) != HOST_GDT_RW);
-	BUILD_BUG_ON(offsetof(struct switcher_host, gdt_ro) != HOST_GDT_RO);
-	BUILD_BUG_ON(offsetof(struct switcher_host, idt) != HOST_IDT);
-	BUILD_BUG_ON(offsetof(struct switcher_frame, vector) != FRAME_VECTOR);
-	BUILD_BUG_ON(offsetof(struct switcher_frame, cs) != FRAME_CS);
-	BUILD_BUG_ON(offsetof(struct ringlet_vcpu_page, user_gs) != RINGLET_PAGE_USER_GS);
-	BUILD_BUG_ON(offsetof(struct ringlet_vcpu_page, sp0) != RINGLET_PAGE_SP0);
-	BUILD_BUG_ON(offsetof(struct ringlet_vcpu_page, dr6) != RINGLET_PAGE_DR6);
-	BUILD_BUG_ON(offsetof(struct ringlet_vcpu_page, fault) != RINGLET_PAGE_FAULT);
-
+	check_offsets();
 	vcpu->idt = zeroed_page();
 	vcpu->tables = zeroed_page();
 	vcpu->trap = zeroed_page();

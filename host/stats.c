@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Counters since the module was loaded, in debugfs: `ringlet/exits`, a line
+ * Counters since the module was loaded (chapter 2), in debugfs: `ringlet/exits`, a line
  * "name count" each. Writing anything to the file sets them to zero.
  */
 #include <linux/debugfs.h>
@@ -22,10 +22,16 @@ static const char *const names[COUNT_HYPERCALLS] = {
 	[COUNT_EXCEPTION] = "exit_exception",
 	[COUNT_OTHER] = "exit_other",
 	[COUNT_ENTRIES] = "entries",
+#if CHAPTER >= 4
 	[COUNT_FILL] = "fills",
 	[COUNT_FLUSH] = "flushes",
+#endif
+#if CHAPTER >= 5
 	[COUNT_INJECT] = "injections",
+#endif
+#if CHAPTER >= 9
 	[COUNT_NOTIFY] = "notifies",
+#endif
 };
 
 static u64 total(unsigned int counter)
@@ -45,8 +51,9 @@ static int exits_show(struct seq_file *file, void *unused)
 	for (i = 0; i < COUNT_HYPERCALLS; i++)
 		seq_printf(file, "%s %llu\n", names[i], total(i));
 	for (i = 0; i < RINGLET_HC_COUNT; i++)
-		seq_printf(file, "hypercall_%s %llu\n", hypercall_name(i),
-			   total(COUNT_HYPERCALLS + i));
+		if (hypercall_name(i))
+			seq_printf(file, "hypercall_%s %llu\n", hypercall_name(i),
+				   total(COUNT_HYPERCALLS + i));
 	return 0;
 }
 

@@ -62,14 +62,17 @@ switcher_enter:
 	mov	%cr3, %rax
 	mov	%rax, TABLES(TABLES_HOST_CR3)
 
+#if CHAPTER >= 3
 	/* From lidt on an NMI comes to us; the gates' IST numbers are Linux's
 	   own, so its stack is good before ltr as well as after it. */
+#endif
 	lidt	TABLES(TABLES_IDT_PTR)
 	lgdt	TABLES(TABLES_GDT_PTR)
 	andb	$~2, TABLES(TABLES_GDT + GDT_ENTRY_TSS * 8 + 5)	/* not busy */
 	mov	$(GDT_ENTRY_TSS * 8), %eax
 	ltr	%ax
 
+#if CHAPTER >= 6
 	/* Selectors first: loading one replaces its base. */
 	movzwl	HOST(HOST_SELECTORS), %eax
 	mov	%eax, %ds
@@ -79,11 +82,13 @@ switcher_enter:
 	mov	%eax, %fs
 	movzwl	HOST(HOST_SELECTORS + 6), %eax
 	mov	%eax, %gs
+#endif
 	mov	HOST(HOST_GUEST_FS), %rax
 	wrfsbase %rax
 	mov	HOST(HOST_GUEST_GS), %rax
 	wrgsbase %rax
 
+#if CHAPTER >= 3
 	/* Clearing CR4.PGE drops the host's global TLB entries and lets nothing
 	   make new ones: ring 1 would reach host memory through them (SDM 3A
 	   4.10.2.4). The same write takes away SMAP, PKE, CET and so on. */
@@ -91,15 +96,19 @@ switcher_enter:
 	cmp	HOST(HOST_CR4), %rax
 	je	1f
 	mov	%rax, %cr4
-1:	mov	TABLES(TABLES_GUEST_CR3), %rax
+1:
+#endif
+	mov	TABLES(TABLES_GUEST_CR3), %rax
 	mov	%rdi, %rsp
 	mov	%rax, %cr3
 
+#if CHAPTER >= 3
 	.globl switcher_world
 switcher_world:
 	/* An NMI on the way here was noted: leave again to deliver it. */
 	cmpb	$0, TRAP(TRAP_NMI)
 	jne	.Lnothing
+#endif
 	pop	%r15
 	pop	%r14
 	pop	%r13
@@ -117,12 +126,15 @@ switcher_world:
 	pop	%rdi
 	add	$16, %rsp			/* vector, error */
 	iretq
+#if CHAPTER >= 3
 .Lnothing:
 	movq	$EXIT_NOTHING, FRAME_VECTOR(%rsp)
 	jmp	switcher_world_end		/* and keep the note for C */
 	.globl switcher_entered
 switcher_entered:
+#endif
 
+#if CHAPTER >= 6
 /*
  * SYSCALL of ring 3 (MSR_LSTAR): go to ring 1, on the same page tables, with
  * the GS base of ring 1 and everything else as SYSCALL left it.
@@ -144,7 +156,9 @@ switcher_syscall:
 	wrgsbase %rax
 	pop	%rax
 	iretq
+#endif
 
+#if CHAPTER >= 12
 /*
  * int $0x1f from ring 1. A CR3 load whose root is cached and still good (bit
  * 63) is done here, without a world switch.
@@ -217,7 +231,9 @@ switcher_page_fault:
 	iretq
 1:	pushq	$14
 	jmp	.Lexit
+#endif
 
+#if CHAPTER >= 6
 /*
  * #DB, on its own stack. From ring 0 it is a leftover (MOV SS before SYSCALL,
  * or TF where the CPU does not clear it): drop it.
@@ -232,7 +248,9 @@ switcher_debug:
 1:	pushq	$0
 	pushq	$1
 	jmp	.Lexit
+#endif
 
+#if CHAPTER >= 3
 /* NMI and #MC, on their own stacks; the head of this file has the rules. */
 	.macro	nmi_like name vector bit
 	.globl	\name
@@ -258,6 +276,7 @@ switcher_debug:
 
 	nmi_like switcher_nmi 2 MISSED_NMI
 	nmi_like switcher_machine_check 18 MISSED_MC
+#endif
 
 /* Every other vector: 16 bytes each, so that C can compute the address. */
 	.balign	16
@@ -267,7 +286,7 @@ switcher_vectors:
 	.rept	256
 	.balign	16
 	.if	vector != 8 && vector != 10 && vector != 11 && vector != 12 && \
-		vector != 13 && vector != 17 && vector != 21
+		vector != 13 && vector != 14 && vector != 17 && vector != 21
 	pushq	$0				/* the CPU pushed no error code */
 	.endif
 	.byte	0x6a, vector			/* pushq $vector, sign-extended */
@@ -297,29 +316,40 @@ switcher_vectors:
 	push	%r15
 	pushq	$X86_EFLAGS_FIXED		/* no AC, DF, NT, TF from the guest */
 	popfq
+#if CHAPTER >= 3
 	movb	$0, TRAP(TRAP_NMI)		/* whatever the guest wrote there */
 	.globl switcher_world_end
 switcher_world_end:
+#endif
 	mov	%rsp, %rbx
 	mov	%cr2, %rbp
+#if CHAPTER >= 12
 	mov	%cr3, %r12
+#endif
 	rdfsbase %r13
 	rdgsbase %r14
 	mov	TABLES(TABLES_HOST_CR3), %rax
 	mov	%rax, %cr3
+#if CHAPTER >= 3
 	mov	HOST(HOST_CR4), %rax
 	cmp	TABLES(TABLES_GUEST_CR4), %rax
 	je	1f
 	mov	%rax, %cr4
-1:	mov	%rbx, HOST(HOST_FRAME)
+1:
+#endif
+	mov	%rbx, HOST(HOST_FRAME)
 	mov	%rbp, HOST(HOST_CR2)
+#if CHAPTER >= 12
 	mov	%r12, HOST(HOST_EXIT_CR3)
+#endif
 	mov	%r13, HOST(HOST_GUEST_FS)
 	mov	%r14, HOST(HOST_GUEST_GS)
+#if CHAPTER >= 6
 	mov	%ds, HOST(HOST_SELECTORS)
 	mov	%es, HOST(HOST_SELECTORS + 2)
 	mov	%fs, HOST(HOST_SELECTORS + 4)
 	mov	%gs, HOST(HOST_SELECTORS + 6)
+#endif
 
 	/* A 64-bit process has null selectors here; vcpu.c made sure of it. */
 	xor	%eax, %eax
@@ -339,7 +369,7 @@ switcher_world_end:
 	mov	$(GDT_ENTRY_TSS * 8), %eax
 	ltr	%ax
 	lgdt	HOST(HOST_GDT_RO)
-	lidt	HOST(HOST_IDT)			/* last: now NMIs are the host's */
+	lidt	HOST(HOST_IDT)			/* last: from here on events are the host's */
 
 	mov	HOST(HOST_RSP), %rsp
 	pop	%r15

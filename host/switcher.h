@@ -9,7 +9,8 @@
  *	TEXT	r x	r x	switcher.S, two pages, shared by all
  *	IDT	r	rw	256 gates into TEXT
  *	TABLES	r	rw	struct switcher_tables
- *	TRAP	rw	rw	struct switcher_trap; also at RINGLET_PAGE in the guest
+ *	TRAP	rw	rw	struct switcher_trap; from chapter 5 on also at
+ *				RINGLET_PAGE in the guest
  *	HOST	-	rw	struct switcher_host
  *
  * Ring 1 is "supervisor" for the MMU: it can read whatever is mapped here and,
@@ -34,40 +35,57 @@
 #define TABLES_TSS		0x100
 #define TABLES_GDT_PTR		0x180
 #define TABLES_IDT_PTR		0x190
-#define TABLES_GUEST_CR4	0x1a0
-#define TABLES_GUEST_CR3	0x1a8
-#define TABLES_HOST_CR3		0x1b0
+#define TABLES_GUEST_CR3	0x1a0
+#define TABLES_HOST_CR3		0x1a8
+#if CHAPTER >= 3
+#define TABLES_GUEST_CR4	0x1b0
+#endif
+#if CHAPTER >= 6
 #define TABLES_KERNEL_GS	0x1b8
 #define TABLES_SYSCALL		0x1c0
+#endif
+#if CHAPTER >= 12
 #define TABLES_USER_FAULT	0x1c8
 #define TABLES_ROOTS		0x200
+#endif
 
 /* struct switcher_trap */
+#define TRAP_STACK_TOP		0x1000
+#if CHAPTER >= 3
 #define TRAP_NMI		0x200
-#define TRAP_USER_RSP		0x208
 #define TRAP_RESUME		0x300
 #define TRAP_STACK_DF		0x600
 #define TRAP_STACK_NMI		0x800
 #define TRAP_STACK_DB		0xa00
 #define TRAP_STACK_MC		0xc00
-#define TRAP_STACK_TOP		0x1000
+#endif
+#if CHAPTER >= 6
+#define TRAP_USER_RSP		0x208
+#endif
 
 /* struct switcher_host */
 #define HOST_RSP		0x00
-#define HOST_CR4		0x08
-#define HOST_GS			0x10
-#define HOST_FS			0x18
-#define HOST_TSS_DESC		0x20
-#define HOST_FRAME		0x28
-#define HOST_CR2		0x30
-#define HOST_EXIT_CR3		0x38
-#define HOST_GUEST_FS		0x40
-#define HOST_GUEST_GS		0x48
-#define HOST_SELECTORS		0x50
-#define HOST_GDT_RW		0x60
-#define HOST_GDT_RO		0x70
-#define HOST_IDT		0x80
+#define HOST_GS			0x08
+#define HOST_FS			0x10
+#define HOST_TSS_DESC		0x18
+#define HOST_FRAME		0x20
+#define HOST_CR2		0x28
+#define HOST_GUEST_FS		0x30
+#define HOST_GUEST_GS		0x38
+#define HOST_GDT_RW		0x40
+#define HOST_GDT_RO		0x50
+#define HOST_IDT		0x60
+#if CHAPTER >= 3
+#define HOST_CR4		0x70
+#endif
+#if CHAPTER >= 6
+#define HOST_SELECTORS		0x78
+#endif
+#if CHAPTER >= 12
+#define HOST_EXIT_CR3		0x80
+#endif
 
+#if CHAPTER >= 3
 /* struct switcher_frame */
 #define FRAME_VECTOR		120
 #define FRAME_CS		144
@@ -78,8 +96,11 @@
 
 /* "Vector" of an exit that the switcher makes to deliver such a miss. */
 #define EXIT_NOTHING		256
+#endif
 
+#if CHAPTER >= 12
 #define GUEST_ROOTS		8
+#endif
 
 #ifndef __ASSEMBLY__
 #include <linux/types.h>
@@ -96,11 +117,13 @@ struct switcher_frame {
 	u64 rip, cs, rflags, rsp, ss;
 };
 
+#if CHAPTER >= 12
 /* A cached root: the guest CR3 it stands for (0: none) and its own CR3. */
 struct switcher_root {
 	u64 guest_cr3;
 	u64 shadow_cr3;
 };
+#endif
 
 struct switcher_tables {
 	struct desc_struct gdt[18];
@@ -111,46 +134,72 @@ struct switcher_tables {
 	u8 pad2[6];
 	struct desc_ptr idt_ptr;
 	u8 pad3[6];
-	u64 guest_cr4;		/* host's, less what ring 1 must not meet */
-	u64 guest_cr3;		/* shadow root to enter on */
+	u64 guest_cr3;		/* page tables to enter on */
 	u64 host_cr3;		/* written by the switcher on its way in */
+#if CHAPTER >= 3
+	u64 guest_cr4;		/* host's, less what ring 1 must not meet */
+#endif
+#if CHAPTER >= 6
 	u64 kernel_gs;		/* GS base of ring 1 */
 	u64 syscall_entry;	/* ring 1 address for SYSCALL */
+#endif
+#if CHAPTER >= 12
 	u64 user_fault_entry;	/* ring 1 address for #PF of ring 3, 0: exit */
 	u8 pad4[TABLES_ROOTS - TABLES_USER_FAULT - 8];
 	struct switcher_root roots[GUEST_ROOTS];	/* indexed by PCID & 7 */
+#endif
 } __aligned(PAGE_SIZE);
 
+/* The stacks of the switcher's stubs fill the page from its end. */
 struct switcher_trap {
-	union {
-		struct ringlet_vcpu_page shared;
-		u8 pad[TRAP_NMI];
-	};
+#if CHAPTER >= 5
+	struct ringlet_vcpu_page shared;
+	u8 pad[0x200 - sizeof(struct ringlet_vcpu_page)];
+#else
+	u8 pad[0x200];
+#endif
+#if CHAPTER >= 3
 	u64 missed;		/* MISSED_*; trusted between exit and entry only */
+#endif
+#if CHAPTER >= 6
 	u64 user_rsp;		/* scratch of the system call stub */
+#endif
 } __aligned(PAGE_SIZE);
 
 struct switcher_host {
 	u64 rsp;
-	u64 cr4;
 	u64 gs, fs;
 	u64 tss_desc;		/* address of the host's TSS descriptor, writable */
 	u64 frame;		/* where the exit left its switcher_frame */
-	u64 cr2;		/* CR2 and CR3 at the exit */
-	u64 exit_cr3;
+	u64 cr2;		/* at the exit */
 	u64 guest_fs, guest_gs;	/* bases, both ways */
-	u16 ds, es, fs_sel, gs_sel;	/* guest's, both ways */
-	u64 pad;
 	struct desc_ptr gdt_rw;	/* host's GDT through its writable alias */
 	u8 pad1[6];
 	struct desc_ptr gdt_ro;
 	u8 pad2[6];
 	struct desc_ptr idt;
+	u8 pad3[6];
+#if CHAPTER >= 3
+	u64 cr4;
+#endif
+#if CHAPTER >= 6
+	u16 ds, es, fs_sel, gs_sel;	/* guest's, both ways */
+#endif
+#if CHAPTER >= 12
+	u64 exit_cr3;
+#endif
 } __aligned(PAGE_SIZE);
 
 extern u8 switcher_text[], switcher_enter[], switcher_vectors[];
-extern u8 switcher_hypercall[], switcher_syscall[], switcher_page_fault[];
+#if CHAPTER >= 3
 extern u8 switcher_world[], switcher_entered[];
-extern u8 switcher_nmi[], switcher_debug[], switcher_machine_check[];
+extern u8 switcher_nmi[], switcher_machine_check[];
+#endif
+#if CHAPTER >= 6
+extern u8 switcher_syscall[], switcher_debug[];
+#endif
+#if CHAPTER >= 12
+extern u8 switcher_hypercall[], switcher_page_fault[];
+#endif
 #endif /* __ASSEMBLY__ */
 #endif

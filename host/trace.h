@@ -32,6 +32,7 @@ TRACE_EVENT(ringlet_exit,
 		  __entry->vector, __entry->error, __entry->rip, __entry->ring)
 );
 
+#if CHAPTER >= 2
 TRACE_EVENT(ringlet_hypercall,
 	TP_PROTO(unsigned int vcpu, u64 number, u64 a, u64 b, u64 c, u64 d),
 	TP_ARGS(vcpu, number, a, b, c, d),
@@ -54,26 +55,9 @@ TRACE_EVENT(ringlet_hypercall,
 	TP_printk("vcpu=%u number=%llu args=%#llx,%#llx,%#llx,%#llx", __entry->vcpu,
 		  __entry->number, __entry->a, __entry->b, __entry->c, __entry->d)
 );
+#endif
 
-TRACE_EVENT(ringlet_inject,
-	TP_PROTO(unsigned int vcpu, unsigned int vector, u64 error, u64 rip),
-	TP_ARGS(vcpu, vector, error, rip),
-	TP_STRUCT__entry(
-		__field(unsigned int, vcpu)
-		__field(unsigned int, vector)
-		__field(u64, error)
-		__field(u64, rip)
-	),
-	TP_fast_assign(
-		__entry->vcpu = vcpu;
-		__entry->vector = vector;
-		__entry->error = error;
-		__entry->rip = rip;
-	),
-	TP_printk("vcpu=%u vector=%u error=%#llx interrupted=%#llx", __entry->vcpu,
-		  __entry->vector, __entry->error, __entry->rip)
-);
-
+#if CHAPTER >= 4
 TRACE_EVENT(ringlet_fill,
 	TP_PROTO(unsigned int vcpu, u64 gva, u64 gpa, int level),
 	TP_ARGS(vcpu, gva, gpa, level),
@@ -124,19 +108,26 @@ TRACE_EVENT(ringlet_cr3,
 	TP_printk("vcpu=%u cr3=%#llx cached=%d", __entry->vcpu, __entry->cr3,
 		  __entry->cached)
 );
+#endif
 
-TRACE_EVENT(ringlet_notify,
-	TP_PROTO(u64 device, u64 queue),
-	TP_ARGS(device, queue),
+#if CHAPTER >= 5
+TRACE_EVENT(ringlet_inject,
+	TP_PROTO(unsigned int vcpu, unsigned int vector, u64 error, u64 rip),
+	TP_ARGS(vcpu, vector, error, rip),
 	TP_STRUCT__entry(
-		__field(u64, device)
-		__field(u64, queue)
+		__field(unsigned int, vcpu)
+		__field(unsigned int, vector)
+		__field(u64, error)
+		__field(u64, rip)
 	),
 	TP_fast_assign(
-		__entry->device = device;
-		__entry->queue = queue;
+		__entry->vcpu = vcpu;
+		__entry->vector = vector;
+		__entry->error = error;
+		__entry->rip = rip;
 	),
-	TP_printk("device=%llu queue=%llu", __entry->device, __entry->queue)
+	TP_printk("vcpu=%u vector=%u error=%#llx interrupted=%#llx", __entry->vcpu,
+		  __entry->vector, __entry->error, __entry->rip)
 );
 
 TRACE_EVENT(ringlet_interrupt,
@@ -152,6 +143,23 @@ TRACE_EVENT(ringlet_interrupt,
 	),
 	TP_printk("vcpu=%u vector=%u", __entry->vcpu, __entry->vector)
 );
+#endif
+
+#if CHAPTER >= 9
+TRACE_EVENT(ringlet_notify,
+	TP_PROTO(u64 device, u64 queue),
+	TP_ARGS(device, queue),
+	TP_STRUCT__entry(
+		__field(u64, device)
+		__field(u64, queue)
+	),
+	TP_fast_assign(
+		__entry->device = device;
+		__entry->queue = queue;
+	),
+	TP_printk("device=%llu queue=%llu", __entry->device, __entry->queue)
+);
+#endif
 
 #endif
 

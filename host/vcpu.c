@@ -3,7 +3,7 @@
  * Virtual CPUs: their files, the RUN loop and the C side of the world switch
  * (chapter 1; interrupts and scheduling: 3, FPU and system calls: 6).
  *
- * RUN is two loops. The outer one may sleep: it waits for a halted vCPU, lets
+ * From chapter 3 on RUN is two loops. The outer one may sleep: it waits for a halted vCPU, lets
  * other tasks run, looks for signals. The inner one runs with preemption off
  * and the guest's MSRs loaded, from one exit to the next.
  */
@@ -11,31 +11,37 @@
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/hw_breakpoint.h>
 #include <linux/module.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <asm/desc.h>
+#include <asm/nospec-branch.h>
+#if CHAPTER >= 3
+#include <linux/hw_breakpoint.h>
+#include <linux/sched/signal.h>
 #include <asm/apic.h>
 #include <asm/debugreg.h>
-#include <asm/desc.h>
-#include <asm/fpu/sched.h>
 #include <asm/irq_vectors.h>
 #include <asm/mce.h>
-#include <asm/nospec-branch.h>
-#include <asm/pkru.h>
 #include <asm/trapnr.h>
+#endif
+#if CHAPTER >= 6
+#include <asm/fpu/sched.h>
+#include <asm/pkru.h>
+#endif
 #include "ringlet.h"
 #include "trace.h"
 
+#if CHAPTER >= 3
 /*
  * CR4 bits that ring 1 must not meet: global TLB entries, protection by U/S
  * and keys that only fits the host, counters, a trapped RDTSC, CET.
  */
 #define CR4_NOT_IN_GUEST (X86_CR4_PGE | X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_PCE | \
 			  X86_CR4_TSD | BIT_ULL(23) /* CET */ | BIT_ULL(24) /* PKS */)
+#endif
 
-/* RFLAGS that a guest may have of its own; IF is always on, IOPL always 0. */
+/* RFLAGS that a guest may have of its own; IF is ours, IOPL always 0. */
 #define RFLAGS_OF_GUEST (X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF | \
 			 X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_OF | \
 			 X86_EFLAGS_NT | X86_EFLAGS_RF | X86_EFLAGS_AC | X86_EFLAGS_ID)
@@ -61,6 +67,7 @@ enum action vcpu_kill(struct ringlet_vcpu *vcpu, const char *fmt, ...)
 	return TO_LAUNCHER;
 }
 
+#if CHAPTER >= 5
 /**
  * vcpu_kick() - make a vCPU look at its pending interrupts
  * @vcpu:	any vCPU
@@ -83,44 +90,53 @@ void vcpu_kick(struct ringlet_vcpu *vcpu)
 	rcu_read_unlock();
 	wake_up(&vcpu->wait);
 }
+#endif
 
+#if CHAPTER >= 3
 /* Whatever keeps this thread from going on: signal, or work at the border. */
 static bool must_return(void)
 {
 	return signal_pending(current) || test_thread_flag(TIF_NOTIFY_RESUME);
 }
+#endif
 
+#if CHAPTER >= 6
 /*
  * SYSCALL and SYSENTER must not reach the host's entry points. The host never
  * executes them in ring 0, so the guest's values may stay while interrupt
- * handlers run; only another task needs them back. Also note down what the way
- * out restores and what cannot change while preemption is off.
+ * handlers run; only another task needs them back.
  */
-static void load_guest_cpu(struct ringlet_vcpu *vcpu)
+static void load_guest_msrs(struct ringlet_vcpu *vcpu)
 {
-	struct switcher_host *host = vcpu->host;
-	int cpu = smp_processor_id();
-
 	rdmsrl(MSR_LSTAR, vcpu->user_lstar);
 	wrmsrl(MSR_LSTAR, slot_address(vcpu, switcher_syscall - switcher_text));
 	if (boot_cpu_has(X86_FEATURE_SEP)) {
 		rdmsrl(MSR_IA32_SYSENTER_CS, vcpu->user_sysenter_cs);
 		wrmsrl(MSR_IA32_SYSENTER_CS, 0);
 	}
-	native_store_gdt(&host->gdt_ro);
-	host->gdt_rw.size = host->gdt_ro.size;
-	host->gdt_rw.address = (unsigned long)get_cpu_gdt_rw(cpu);
-	host->tss_desc = host->gdt_rw.address + GDT_ENTRY_TSS * 8;
-	store_idt(&host->idt);
 }
 
-static void put_guest_cpu(struct ringlet_vcpu *vcpu)
+static void put_guest_msrs(struct ringlet_vcpu *vcpu)
 {
 	wrmsrl(MSR_LSTAR, vcpu->user_lstar);
 	if (boot_cpu_has(X86_FEATURE_SEP))
 		wrmsrl(MSR_IA32_SYSENTER_CS, vcpu->user_sysenter_cs);
 }
+#endif
 
+/* What the way out restores and what cannot change while preemption is off. */
+static void note_host_cpu(struct ringlet_vcpu *vcpu)
+{
+	struct switcher_host *host = vcpu->host;
+
+	native_store_gdt(&host->gdt_ro);
+	host->gdt_rw.size = host->gdt_ro.size;
+	host->gdt_rw.address = (unsigned long)get_cpu_gdt_rw(smp_processor_id());
+	host->tss_desc = host->gdt_rw.address + GDT_ENTRY_TSS * 8;
+	store_idt(&host->idt);
+}
+
+#if CHAPTER >= 6
 /*
  * A selector that our GDT has for ring 3, or null: anything else would fault
  * in the switcher. TLS entries count only while they are present.
@@ -138,6 +154,7 @@ static u16 checked_selector(struct ringlet_vcpu *vcpu, u16 selector)
 		return vcpu->tables->gdt[index].p ? selector | 3 : 0;
 	return 0;
 }
+#endif
 
 /* Bring the registers into a shape that iretq takes and that is the guest's. */
 static void sanitize(struct ringlet_vcpu *vcpu)
@@ -148,16 +165,20 @@ static void sanitize(struct ringlet_vcpu *vcpu)
 	regs->cs = user ? __USER_CS : RINGLET_KERNEL_CS;
 	regs->ss = user ? __USER_DS : RINGLET_KERNEL_DS;
 	regs->rflags &= RFLAGS_OF_GUEST;
-	regs->rflags |= X86_EFLAGS_IF | X86_EFLAGS_FIXED;
-
-	vcpu->host->ds = checked_selector(vcpu, vcpu->host->ds);
-	vcpu->host->es = checked_selector(vcpu, vcpu->host->es);
-	vcpu->host->fs_sel = checked_selector(vcpu, vcpu->host->fs_sel);
-	vcpu->host->gs_sel = checked_selector(vcpu, vcpu->host->gs_sel);
+	regs->rflags |= X86_EFLAGS_FIXED;
+#if CHAPTER >= 3
+	regs->rflags |= X86_EFLAGS_IF;	/* the host's interrupts end the run */
+#endif
 	if (!is_canonical(vcpu->host->guest_fs))
 		vcpu->host->guest_fs = 0;
 	if (!is_canonical(vcpu->host->guest_gs))
 		vcpu->host->guest_gs = 0;
+#if CHAPTER >= 6
+	vcpu->host->ds = checked_selector(vcpu, vcpu->host->ds);
+	vcpu->host->es = checked_selector(vcpu, vcpu->host->es);
+	vcpu->host->fs_sel = checked_selector(vcpu, vcpu->host->fs_sel);
+	vcpu->host->gs_sel = checked_selector(vcpu, vcpu->host->gs_sel);
+#endif
 }
 
 /*
@@ -168,6 +189,7 @@ static void read_exit_frame(struct ringlet_vcpu *vcpu)
 {
 	u64 trap = slot_address(vcpu, BLOCK_TRAP);
 	struct switcher_frame *frame = (void *)vcpu->trap + (vcpu->host->frame - trap);
+#if CHAPTER >= 3
 	u64 entry = slot_address(vcpu, switcher_world - switcher_text);
 	u64 entered = slot_address(vcpu, switcher_entered - switcher_text);
 
@@ -177,47 +199,87 @@ static void read_exit_frame(struct ringlet_vcpu *vcpu)
 		vcpu->regs.vector = frame->vector;
 		return;
 	}
-	vcpu->regs = *frame;
 	vcpu->in_switcher = !(frame->cs & 3);
+#endif
+	vcpu->regs = *frame;
 }
 
 /* The switch itself: interrupts are off and everything is prepared. */
 static void switch_to_guest(struct ringlet_vcpu *vcpu)
 {
+	unsigned long entry = slot_address(vcpu, switcher_enter - switcher_text);
+	unsigned int offset = FRAME_TOP;
+	unsigned long frame;
+#if CHAPTER >= 3
+	u64 cr4;
+	u16 ldt;
+
 	/*
 	 * A stub that an NMI stopped still has its data on the top of the stack;
 	 * an NMI in the pops must not find its own stack in use.
 	 */
-	unsigned int offset = vcpu->in_switcher ? TRAP_RESUME : FRAME_TOP;
-	unsigned long entry = slot_address(vcpu, switcher_enter - switcher_text);
-	unsigned long frame = slot_address(vcpu, BLOCK_TRAP + offset);
-	struct switcher_host *host = vcpu->host;
-	u32 pkru = read_pkru();
-	u16 ldt;
-	u64 cr4;
-
-	*(struct switcher_frame *)((void *)vcpu->trap + offset) = vcpu->regs;
+	if (vcpu->in_switcher)
+		offset = TRAP_RESUME;
 	vcpu->trap->missed = 0;
 	asm volatile("mov %%cr4, %0" : "=r" (cr4));
-	host->cr4 = cr4;
+	vcpu->host->cr4 = cr4;
 	vcpu->tables->guest_cr4 = cr4 & ~CR4_NOT_IN_GUEST;
 	/* An LDT's base would be looked up in the guest's tables: forged gates. */
 	store_ldt(ldt);
 	if (ldt)
 		asm volatile("lldt %w0" : : "r" (0));
+#endif
 
+	*(struct switcher_frame *)((void *)vcpu->trap + offset) = vcpu->regs;
+	frame = slot_address(vcpu, BLOCK_TRAP + offset);
 	asm volatile(ANNOTATE_RETPOLINE_SAFE "call *%1"
 		     : "+D" (frame) : "r" (entry)
 		     : "rax", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "cc", "memory");
 
+#if CHAPTER >= 3
 	if (ldt)
 		asm volatile("lldt %w0" : : "r" (ldt));
-	write_pkru(pkru);	/* the guest's XRSTOR may have loaded another */
-
+#endif
 	read_exit_frame(vcpu);
-	shadow_sync_root(vcpu, host->exit_cr3);
+#if CHAPTER >= 12
+	shadow_sync_root(vcpu, vcpu->host->exit_cr3);
+#endif
 }
 
+#if CHAPTER < 3
+/* One trip into the guest and back. The guest runs with interrupts off, too. */
+static void enter_guest(struct ringlet_vcpu *vcpu)
+{
+	local_irq_disable();
+	note_host_cpu(vcpu);
+	sanitize(vcpu);
+	switch_to_guest(vcpu);
+	trace_ringlet_exit(vcpu->id, vcpu->regs.vector & 0xff, vcpu->regs.error,
+			   vcpu->regs.rip, vcpu->regs.cs);
+	local_irq_enable();
+}
+#endif
+
+#if CHAPTER < 2
+static int run_loop(struct ringlet_vcpu *vcpu)
+{
+	enter_guest(vcpu);
+	vcpu_kill(vcpu, "vector %u, error %#llx, rax %#llx", (u8)vcpu->regs.vector,
+		  vcpu->regs.error, vcpu->regs.rax);
+	vcpu->run->rip = vcpu->regs.rip;
+	return 0;
+}
+#elif CHAPTER < 3
+static int run_loop(struct ringlet_vcpu *vcpu)
+{
+	do {
+		enter_guest(vcpu);
+		count(COUNT_ENTRIES);
+	} while (handle_exit(vcpu) == RESUME);
+	vcpu->run->rip = vcpu->regs.rip;
+	return 0;
+}
+#else
 /*
  * Give the host's handlers what belongs to them. Interrupts are still off, and
  * NMIs still blocked if one ended the run: its handler's iretq unblocks them.
@@ -252,71 +314,96 @@ static void deliver_host_events(struct ringlet_vcpu *vcpu)
 static enum action enter_guest(struct ringlet_vcpu *vcpu)
 {
 	enum action action;
+#if CHAPTER >= 6
+	u32 pkru;
+#endif
 
 	local_irq_disable();
+#if CHAPTER >= 5
 	WRITE_ONCE(vcpu->in_guest, true);
 	smp_mb();	/* Pairs with vcpu_kick(). */
+#endif
 	action = RESUME;
 	if (vcpu->in_switcher) {
 		/*
 		 * The stub may carry an interrupt that this CPU's APIC has in
 		 * service: finish it here and now, and come back at once.
 		 */
+#if CHAPTER >= 5
 		if (need_resched() || must_return() || !bitmap_empty(vcpu->interrupts, 256))
+#else
+		if (need_resched() || must_return())
+#endif
 			apic->send_IPI(smp_processor_id(), RESCHEDULE_VECTOR);
 	} else if (need_resched() || must_return()) {
 		action = PAUSE;
 	} else {
+#if CHAPTER >= 5
 		action = inject_interrupts(vcpu);
+#endif
 		sanitize(vcpu);
 	}
-	if (action != RESUME) {
-		WRITE_ONCE(vcpu->in_guest, false);
-		local_irq_enable();
-		return action;
-	}
+	if (action != RESUME)
+		goto out;
 
+#if CHAPTER >= 6
 	/* A softirq may have used the FPU since the last entry. */
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))
 		switch_fpu_return();
+	pkru = read_pkru();
+#endif
 	if (hw_breakpoint_active())
 		set_debugreg(0, 7);
 
 	switch_to_guest(vcpu);
+#if CHAPTER >= 6
+	write_pkru(pkru);	/* the guest's XRSTOR may have loaded another */
+#endif
 	/* First of all: until then NMIs may be blocked, and an int3 ends that. */
 	deliver_host_events(vcpu);
 
 	if (hw_breakpoint_active())
 		hw_breakpoint_restore();
-	WRITE_ONCE(vcpu->in_guest, false);
 	count(COUNT_ENTRIES);
 	trace_ringlet_exit(vcpu->id, vcpu->regs.vector & 0x1ff, vcpu->regs.error,
 			   vcpu->regs.rip, vcpu->regs.cs);
+out:
+#if CHAPTER >= 5
+	WRITE_ONCE(vcpu->in_guest, false);
+#endif
 	local_irq_enable();
-	return RESUME;
+	return action;
 }
 
-/* The inner loop: preemption off, the guest's MSRs loaded. */
+/* The inner loop, with preemption off. */
 static enum action run_atomic(struct ringlet_vcpu *vcpu)
 {
 	enum action action;
 
 	preempt_disable();
-	load_guest_cpu(vcpu);
+	note_host_cpu(vcpu);
+#if CHAPTER >= 6
+	load_guest_msrs(vcpu);
+#endif
 	do {
 		action = enter_guest(vcpu);
 		if (action == RESUME)
 			action = handle_exit(vcpu);
 	} while (action == RESUME && !vcpu->halted);
-	put_guest_cpu(vcpu);
+#if CHAPTER >= 6
+	put_guest_msrs(vcpu);
+#endif
 	preempt_enable();
 	return action;
 }
 
 static bool runnable(struct ringlet_vcpu *vcpu)
 {
-	return READ_ONCE(vcpu->started) &&
-	       (!vcpu->halted || !bitmap_empty(vcpu->interrupts, 256));
+#if CHAPTER >= 5
+	if (!bitmap_empty(vcpu->interrupts, 256))
+		return READ_ONCE(vcpu->started);
+#endif
+	return READ_ONCE(vcpu->started) && !vcpu->halted;
 }
 
 static int run_loop(struct ringlet_vcpu *vcpu)
@@ -334,6 +421,7 @@ static int run_loop(struct ringlet_vcpu *vcpu)
 		}
 	}
 }
+#endif
 
 static bool has_null_selectors(void)
 {
@@ -354,18 +442,41 @@ static int vcpu_run(struct ringlet_vcpu *vcpu)
 		return -EIO;
 	if (!has_null_selectors())
 		return -EINVAL;		/* the switcher would not restore them */
+#if CHAPTER >= 2
 	if (vcpu->complete_hypercall)
 		vcpu->regs.rax = vcpu->run->result;
 	vcpu->complete_hypercall = false;
+#endif
+#if CHAPTER >= 5
 	WRITE_ONCE(vcpu->thread, current);
+#endif
+#if CHAPTER >= 6
 	/* From here to the swap back this thread's FPU state is the guest's. */
 	fpu_swap_kvm_fpstate(&vcpu->fpu, true);
+#endif
 	ret = run_loop(vcpu);
+#if CHAPTER >= 6
 	fpu_swap_kvm_fpstate(&vcpu->fpu, false);
+#endif
+#if CHAPTER >= 5
 	WRITE_ONCE(vcpu->thread, NULL);
+#endif
 	return ret;
 }
 
+/* The CR3 to start on: tables of its own, or none. */
+static void set_paging(struct ringlet_vcpu *vcpu, u64 cr3)
+{
+#if CHAPTER >= 4
+	if (cr3 != RINGLET_NO_PAGING) {
+		shadow_load_cr3(vcpu, cr3);
+		return;
+	}
+#endif
+	flat_load(vcpu);
+}
+
+#if CHAPTER >= 14
 static int vcpu_setup(struct ringlet_vcpu *vcpu, const struct ringlet_vcpu_setup *setup)
 {
 	struct ringlet_start start = {
@@ -395,11 +506,27 @@ void vcpu_start(struct ringlet_vcpu *vcpu, const struct ringlet_start *start)
 	vcpu->regs.cs = RINGLET_KERNEL_CS;
 	vcpu->host->guest_gs = start->gs;
 	vcpu->tables->kernel_gs = start->gs;
-	shadow_load_cr3(vcpu, start->cr3);
+	set_paging(vcpu, start->cr3);
 	/* Pairs with READ_ONCE() in runnable(): the state above first. */
 	smp_store_release(&vcpu->started, true);
 	wake_up(&vcpu->wait);
 }
+#else
+static int vcpu_setup(struct ringlet_vcpu *vcpu, const struct ringlet_vcpu_setup *setup)
+{
+	if (!is_canonical(setup->entry))
+		return -EINVAL;
+	if (vcpu->started)
+		return -EEXIST;
+	vcpu->regs.rip = setup->entry;
+	vcpu->regs.rsp = setup->rsp;
+	vcpu->regs.rsi = setup->rsi;
+	vcpu->regs.cs = RINGLET_KERNEL_CS;
+	set_paging(vcpu, setup->cr3);
+	vcpu->started = true;
+	return 0;
+}
+#endif
 
 static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
@@ -453,26 +580,39 @@ void vcpu_destroy(struct ringlet_vcpu *vcpu)
 {
 	if (!vcpu)
 		return;
+#if CHAPTER >= 5
 	timer_stop(vcpu);
+#endif
+#if CHAPTER >= 4
 	shadow_free(vcpu);
+#endif
+	flat_free(vcpu);
 	slot_remove_vcpu(vcpu);
+#if CHAPTER >= 6
 	if (vcpu->fpu.fpstate)
 		fpu_free_guest_fpstate(&vcpu->fpu);
+#endif
 	free_page((unsigned long)vcpu->run);
 	kvfree(vcpu);
 }
 
+#if CHAPTER >= 6
 static void fill_shared_page(struct ringlet_vcpu *vcpu)
 {
 	struct ringlet_vcpu_page *page = &vcpu->trap->shared;
+#if CHAPTER >= 7
 	struct memory_range *devices = &vcpu->vm->memory[MEMORY_READONLY];
+#endif
 
 	page->abi = RINGLET_ABI;
 	page->tsc_khz = tsc_khz;
 	page->vcpu = vcpu->id;
-	page->device_page = devices->count ? devices->start : 0;
 	page->wallclock = ktime_get_real_seconds();
+#if CHAPTER >= 7
+	page->device_page = devices->count ? devices->start : 0;
+#endif
 }
+#endif
 
 static struct ringlet_vcpu *vcpu_alloc(struct ringlet_vm *vm, unsigned int id)
 {
@@ -484,17 +624,31 @@ static struct ringlet_vcpu *vcpu_alloc(struct ringlet_vm *vm, unsigned int id)
 	vcpu->vm = vm;
 	vcpu->id = id;
 	mutex_init(&vcpu->lock);
+#if CHAPTER >= 3
 	init_waitqueue_head(&vcpu->wait);
+#endif
+#if CHAPTER >= 5
 	timer_init(vcpu);
+#endif
 	vcpu->run = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!vcpu->run || !fpu_alloc_guest_fpstate(&vcpu->fpu))
+	if (!vcpu->run)
 		goto fail;
+#if CHAPTER >= 6
+	if (!fpu_alloc_guest_fpstate(&vcpu->fpu))
+		goto fail;
+#endif
 	ret = slot_add_vcpu(vcpu);
 	if (!ret)
+		ret = flat_init(vcpu);
+#if CHAPTER >= 4
+	if (!ret)
 		ret = shadow_init(vcpu);
+#endif
 	if (ret)
 		goto fail;
+#if CHAPTER >= 6
 	fill_shared_page(vcpu);
+#endif
 	return vcpu;
 fail:
 	vcpu_destroy(vcpu);
@@ -512,7 +666,7 @@ fail:
 int vcpu_create(struct ringlet_vm *vm, unsigned int id)
 {
 	struct ringlet_vcpu *vcpu;
-	int fd, i;
+	int fd;
 
 	if (vm->mm != current->mm)
 		return -EIO;
@@ -530,7 +684,9 @@ int vcpu_create(struct ringlet_vm *vm, unsigned int id)
 	}
 	WRITE_ONCE(vm->vcpus[id], vcpu);
 	vm->nr_vcpus++;
-	for (i = 0; i < vm->nr_vcpus; i++)
+#if CHAPTER >= 6
+	for (int i = 0; i < vm->nr_vcpus; i++)
 		vm->vcpus[i]->trap->shared.vcpus = vm->nr_vcpus;
+#endif
 	return fd;
 }

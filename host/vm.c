@@ -4,7 +4,6 @@
  * as the VM lives: a gpa is an index into an array of pages, and nothing the
  * launcher does to its own mapping can pull a page from under the guest.
  */
-#include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/sched/mm.h>
@@ -26,8 +25,10 @@ struct ringlet_vm *vm_create(void)
 		return ERR_PTR(-ENOMEM);
 	kref_init(&vm->refs);
 	mutex_init(&vm->lock);
+#if CHAPTER >= 9
 	spin_lock_init(&vm->notify_lock);
 	INIT_LIST_HEAD(&vm->irqfds);
+#endif
 	ret = slot_attach(current->mm);
 	if (ret) {
 		kfree(vm);
@@ -54,7 +55,9 @@ static void vm_free(struct kref *refs)
 	struct ringlet_vm *vm = container_of(refs, struct ringlet_vm, refs);
 	int i;
 
+#if CHAPTER >= 9
 	eventfds_free(vm);
+#endif
 	for (i = 0; i < RINGLET_MAX_VCPUS; i++)
 		vcpu_destroy(vm->vcpus[i]);
 	for (i = 0; i < MEMORY_RANGES; i++)
@@ -106,7 +109,7 @@ free:
 }
 
 /**
- * vm_set_memory() - give a guest its RAM or its device page
+ * vm_set_memory() - give a guest its RAM (or, from chapter 7 on, its device page)
  * @vm:		a VM of the current process
  * @memory:	the range; checked here
  *
@@ -116,28 +119,45 @@ free:
  */
 int vm_set_memory(struct ringlet_vm *vm, const struct ringlet_memory *memory)
 {
+#if CHAPTER >= 7
 	bool readonly = memory->flags == RINGLET_MEMORY_READONLY;
 	struct memory_range *range = &vm->memory[readonly ? MEMORY_READONLY : MEMORY_RAM];
 	struct memory_range *ram = &vm->memory[MEMORY_RAM];
+#else
+	struct memory_range *range = &vm->memory[MEMORY_RAM];
+#endif
 	u64 end;
 
 	if (vm->mm != current->mm)
 		return -EIO;
-	if ((memory->flags && !readonly) || !memory->size ||
+#if CHAPTER >= 7
+	if (memory->flags && !readonly)
+		return -EINVAL;
+	if (readonly ? memory->gpa < ram->count * PAGE_SIZE : memory->gpa != 0)
+		return -EINVAL;
+	if (!readonly && vm->memory[MEMORY_READONLY].count)
+		return -EEXIST;
+#else
+	if (memory->flags || memory->gpa)
+		return -EINVAL;
+#endif
+	if (!memory->size ||
 	    (memory->hva | memory->gpa | memory->size) & ~PAGE_MASK ||
 	    check_add_overflow(memory->gpa, memory->size, &end) ||
 	    end > RINGLET_MAX_MEMORY + PAGE_SIZE)
 		return -EINVAL;
-	if (readonly ? memory->gpa < ram->count * PAGE_SIZE : memory->gpa != 0)
-		return -EINVAL;
-	if (range->count || vm->nr_vcpus ||
-	    (!readonly && vm->memory[MEMORY_READONLY].count))
+	if (range->count || vm->nr_vcpus)
 		return -EEXIST;
 	range->start = memory->gpa;
+#if CHAPTER >= 7
 	range->writable = !readonly;
+#else
+	range->writable = true;
+#endif
 	return pin(vm, range, memory->hva, memory->size >> PAGE_SHIFT);
 }
 
+#if CHAPTER >= 6
 /**
  * vm_read() - copy a small structure out of guest memory
  * @vm:		the VM
@@ -156,3 +176,4 @@ int vm_read(struct ringlet_vm *vm, u64 gpa, void *to, size_t length)
 	memcpy(to, page + offset_in_page(gpa), length);
 	return 0;
 }
+#endif

@@ -11,6 +11,7 @@
 #include "ringlet.h"
 
 #define ENTRY_ADDRESS	GENMASK_ULL(51, 12)
+#define UNPAGED_SIZE	(512ULL << PAGE_SHIFT)	/* what flat.c maps */
 
 /* Size of what one entry at @level maps. */
 static u64 level_size(int level)
@@ -45,6 +46,15 @@ static bool refused(u64 upper, u64 error)
 	return upper & _PAGE_NX || (!user && upper & _PAGE_USER);
 }
 
+/* Without page tables of its own the guest has what flat.c gives ring 1. */
+static int walk_unpaged(u64 gva, u64 error, struct walk *walk)
+{
+	if (gva >= UNPAGED_SIZE || error & X86_PF_USER)
+		return -ENXIO;
+	*walk = (struct walk) { .gpa = gva & PAGE_MASK, .level = 1 };
+	return 0;
+}
+
 /**
  * guest_walk() - translate a gva through the guest's page tables
  * @vcpu:	the vCPU, for its CR3
@@ -63,8 +73,10 @@ int guest_walk(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk)
 	int level;
 
 	error &= X86_PF_WRITE | X86_PF_USER | X86_PF_INSTR;
+	if (vcpu->shadow.guest_cr3 == RINGLET_NO_PAGING)
+		return walk_unpaged(gva, error, walk);
 restart:
-	table = shadow_guest_cr3(vcpu) & ENTRY_ADDRESS;
+	table = vcpu->shadow.guest_cr3 & ENTRY_ADDRESS;
 	walk->upper = _PAGE_USER | _PAGE_RW;
 	walk->error = error;
 	for (level = 4; ; level--) {
@@ -105,6 +117,7 @@ restart:
 	return 0;
 }
 
+#if CHAPTER >= 12
 /**
  * guest_table() - the guest's level 1 table for an address
  * @vcpu:	the vCPU, for its CR3
@@ -115,7 +128,7 @@ restart:
  */
 const u64 *guest_table(struct ringlet_vcpu *vcpu, u64 gva, u64 *upper)
 {
-	u64 entry = shadow_guest_cr3(vcpu), *place;
+	u64 entry = vcpu->shadow.guest_cr3, *place;
 	int level;
 
 	*upper = _PAGE_USER | _PAGE_RW;
@@ -131,7 +144,9 @@ const u64 *guest_table(struct ringlet_vcpu *vcpu, u64 gva, u64 *upper)
 	}
 	return vm_page(vcpu->vm, entry & ENTRY_ADDRESS, false);
 }
+#endif
 
+#if CHAPTER >= 5
 /* Copy within one page; the only way in which C touches a gva. */
 static int copy_in_page(struct ringlet_vcpu *vcpu, u64 gva, void *buffer, size_t length,
 			bool write)
@@ -182,3 +197,4 @@ int guest_write(struct ringlet_vcpu *vcpu, u64 gva, const void *from, size_t len
 {
 	return copy(vcpu, gva, (void *)from, length, true);
 }
+#endif

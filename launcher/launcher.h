@@ -12,12 +12,10 @@
 #include <stddef.h>
 #include <linux/types.h>
 #include <ringlet/control.h>
+#if CHAPTER >= 7
 #include <ringlet/device_page.h>
-#include <ringlet/hypercall.h>
-
-#ifndef CHAPTER
-#define CHAPTER 14
 #endif
+#include <ringlet/hypercall.h>
 
 typedef __u8 u8;
 typedef __u16 u16;
@@ -40,6 +38,7 @@ enum exit_code {
 	EXIT_USER	= 130,	/* Ctrl-A x or a signal */
 };
 
+#if CHAPTER >= 7
 /**
  * struct device_option - one device of the command line
  *
@@ -50,6 +49,7 @@ struct device_option {
 	char kind;
 	char *argument;
 };
+#endif
 
 /**
  * struct options - the command line, numbers checked, files not yet opened
@@ -62,15 +62,17 @@ struct options {
 	unsigned int vcpus;
 	bool no_reboot;
 	bool dry_run;
+#if CHAPTER >= 7
 	struct device_option devices[RINGLET_MAX_DEVICES];
 	unsigned int nr_devices;
+#endif
 };
 
 /**
  * struct memory - the guest's RAM: gpa 0 is @base
  *
- * The device page stands right behind it and is not part of @size, so that
- * nothing that the guest names by gpa can ever write it.
+ * From chapter 7 on the device page stands right behind it. It is not part of
+ * @size, so that nothing that the guest names by gpa can ever write it.
  */
 struct memory {
 	u8 *base;
@@ -78,46 +80,48 @@ struct memory {
 };
 
 /**
- * struct vcpu - a virtual CPU: a file descriptor, a page and a thread
+ * struct vcpu - a virtual CPU: a file descriptor and a page
  *
  * @run:	what RUN says about the last exit
- * @started:	there is a thread to be stopped
  */
 struct vcpu {
 	struct vm *vm;
 	int fd;
 	struct ringlet_run *run;
+#if CHAPTER >= 3
 	pthread_t thread;
-	bool started;
+	bool started;		/* there is a thread to be stopped */
+#endif
 };
 
 /**
  * struct vm - the guest
  *
  * @fd:		/dev/ringlet
- * @page:	the device page, behind the RAM
- * @devices:	by number; @page->count of them
- * @line_fd:	eventfd per interrupt line; the first @nr_lines are in use
- * @stopping:	vm_end() was called: @code and @reason are final, vCPU threads
- *		leave at their next exit
- * @ended_fd:	eventfd, signalled by vm_end()
- * @end_lock:	covers the two below until @stopping is set
+ * @stopping:	vm_end() was called: @code and @reason are final, vCPUs stop at
+ *		their next exit
  * @reason:	one line for the user; empty after a power-off
  */
 struct vm {
 	struct options options;
 	int fd;
 	struct memory memory;
-	struct ringlet_device_page *page;
-	struct device *devices[RINGLET_MAX_DEVICES];
-	int line_fd[RINGLET_LINES];
-	unsigned int nr_lines;
 	struct vcpu vcpus[RINGLET_MAX_VCPUS];
 	atomic_bool stopping;
-	int ended_fd;
-	pthread_mutex_t end_lock;
 	enum exit_code code;
 	char reason[320];
+#if CHAPTER >= 3
+	int ended_fd;			/* eventfd, signalled by vm_end() */
+	pthread_mutex_t end_lock;	/* covers @code and @reason until @stopping */
+#endif
+#if CHAPTER >= 7
+	struct ringlet_device_page *page;	/* behind the RAM */
+	struct device *devices[RINGLET_MAX_DEVICES];	/* @page->count of them */
+	unsigned int nr_lines;		/* interrupt lines in use */
+#endif
+#if CHAPTER >= 9
+	int line_fd[RINGLET_LINES];	/* eventfd per interrupt line */
+#endif
 };
 
 /* error.c */
@@ -127,7 +131,9 @@ void warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* options.c */
 void options_parse(struct options *options, int argc, char **argv);
+#if CHAPTER >= 10
 bool next_suboption(char **rest, char **name, char **value);
+#endif
 
 /* memory.c */
 void memory_alloc(struct memory *memory, u64 size);
@@ -143,16 +149,24 @@ void vm_end(struct vm *vm, enum exit_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* vcpu.c */
+#if CHAPTER >= 1
 void vcpu_create(struct vm *vm, unsigned int id);
 void vcpu_start(struct vcpu *vcpu);
+#endif
+#if CHAPTER >= 3
 void vcpu_stop(struct vcpu *vcpu);
+#endif
 
 /* term.c */
+#if CHAPTER >= 2
+void term_print(struct vm *vm, const char *bytes, size_t length);
+#endif
+#if CHAPTER >= 9
 bool term_raw(void);
 void term_restore(void);
 void term_read(struct vm *vm);
 void term_size(u16 *columns, u16 *rows);
 int term_input(void);
-void term_print(struct vm *vm, const char *bytes, size_t length);
+#endif
 
 #endif

@@ -149,6 +149,8 @@ static void check_note(const struct image *image, const struct memory *memory)
 		die(EXIT_HOST, "-k %s: speaks ABI %llu, the launcher %d: the %s is old; rebuild it with make",
 		    image->name, note->abi, RINGLET_ABI,
 		    note->abi < RINGLET_ABI ? "kernel" : "launcher");
+	if (note->cr3 == RINGLET_NO_PAGING)
+		return;
 	if (note->cr3 % PAGE_SIZE || !memory_at(memory, note->cr3, PAGE_SIZE))
 		die(EXIT_HOST, "-k %s: its note puts the page tables at %#llx, outside of -m %llu",
 		    image->name, note->cr3, memory->size / MIB);

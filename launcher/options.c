@@ -10,19 +10,40 @@
 #include <string.h>
 #include "launcher.h"
 
-enum { OPT_CONSOLE = 256, OPT_RNG, OPT_NO_RNG, OPT_NO_REBOOT, OPT_DRY_RUN };
+enum { OPT_NO_REBOOT = 256, OPT_DRY_RUN, OPT_RNG, OPT_NO_RNG, OPT_CONSOLE };
+
+/* The letters that later chapters brought. */
+#if CHAPTER >= 14
+#define MORE_OPTIONS "n:d:c:"
+#elif CHAPTER >= 11
+#define MORE_OPTIONS "n:d:"
+#elif CHAPTER >= 10
+#define MORE_OPTIONS "n:"
+#else
+#define MORE_OPTIONS ""
+#endif
 
 static const struct option long_options[] = {
 	{ "kernel",	required_argument,	NULL, 'k' },
 	{ "initrd",	required_argument,	NULL, 'i' },
 	{ "mem",	required_argument,	NULL, 'm' },
-	{ "cpus",	required_argument,	NULL, 'c' },
-	{ "disk",	required_argument,	NULL, 'd' },
-	{ "network",	required_argument,	NULL, 'n' },
 	{ "params",	required_argument,	NULL, 'p' },
-	{ "console",	required_argument,	NULL, OPT_CONSOLE },
+#if CHAPTER >= 8
 	{ "rng",	no_argument,		NULL, OPT_RNG },
 	{ "no-rng",	no_argument,		NULL, OPT_NO_RNG },
+#endif
+#if CHAPTER >= 9
+	{ "console",	required_argument,	NULL, OPT_CONSOLE },
+#endif
+#if CHAPTER >= 10
+	{ "network",	required_argument,	NULL, 'n' },
+#endif
+#if CHAPTER >= 11
+	{ "disk",	required_argument,	NULL, 'd' },
+#endif
+#if CHAPTER >= 14
+	{ "cpus",	required_argument,	NULL, 'c' },
+#endif
 	{ "no-reboot",	no_argument,		NULL, OPT_NO_REBOOT },
 	{ "dry-run",	no_argument,		NULL, OPT_DRY_RUN },
 	{ "help",	no_argument,		NULL, 'h' },
@@ -35,21 +56,36 @@ static const char usage[] =
 "  -k, --kernel FILE       ELF kernel of the guest, built for Ringlet\n"
 "  -i, --initrd FILE       initial RAM disk\n"
 "  -m, --mem MIB           memory, 2 to 4096 (default 256)\n"
+#if CHAPTER >= 14
 "  -c, --cpus N            virtual CPUs, 1 to 4 (default 1)\n"
+#endif
 "  -p, --params TEXT       kernel command line (default console=hvc0)\n"
+#if CHAPTER >= 11
 "  -d, --disk FILE[,ro][,serial=TEXT]\n"
 "                          raw disk image or block device; may be repeated\n"
+#endif
+#if CHAPTER >= 10
 "  -n, --network tap=NAME[,mac=MAC] | socket=PATH[,mac=MAC] | none\n"
 "                          network card; may be repeated\n"
+#endif
+#if CHAPTER >= 9
 "      --console on|off    virtio console on stdin and stdout (default on)\n"
+#endif
+#if CHAPTER >= 8
 "      --rng, --no-rng     virtio entropy source (default on)\n"
+#endif
 "      --no-reboot         end with code 3 instead of starting the guest again\n"
-"      --dry-run           load everything, show the devices, do not run\n"
+"      --dry-run           load everything, show where it starts, do not run\n"
 "  -h, --help              this text\n"
+#if CHAPTER >= 9
 "\n"
 "On a terminal Ctrl-A x ends the guest, Ctrl-A h shows the other keys.\n"
+#endif
+#if CHAPTER >= 11
 "Example: ringlet run -k vmlinux -m 256 -d root.img,ro -n tap=tap0 \\\n"
-"             -p \"console=hvc0 root=/dev/vda\"\n";
+"             -p \"console=hvc0 root=/dev/vda\"\n"
+#endif
+;
 
 static unsigned int number(const char *option, const char *text, unsigned int min,
 			   unsigned int max)
@@ -64,6 +100,7 @@ static unsigned int number(const char *option, const char *text, unsigned int mi
 	return value;
 }
 
+#if CHAPTER >= 8
 static void add_device(struct options *options, char kind, char *argument)
 {
 	if (options->nr_devices == ARRAY_SIZE(options->devices))
@@ -71,14 +108,18 @@ static void add_device(struct options *options, char kind, char *argument)
 		    ARRAY_SIZE(options->devices));
 	options->devices[options->nr_devices++] = (struct device_option){ kind, argument };
 }
+#endif
 
+#if CHAPTER >= 9
 static bool on_or_off(const char *option, const char *text)
 {
 	if (strcmp(text, "on") && strcmp(text, "off"))
 		die(EXIT_USAGE, "%s %s: neither on nor off", option, text);
 	return text[1] == 'n';
 }
+#endif
 
+#if CHAPTER >= 10
 /**
  * next_suboption() - take the next piece of "name=value,flag,..."
  * @rest:	what is left; cut up as we go
@@ -97,6 +138,7 @@ bool next_suboption(char **rest, char **name, char **value)
 		*(*value)++ = '\0';
 	return true;
 }
+#endif
 
 /**
  * options_parse() - read the command line or die
@@ -106,27 +148,42 @@ bool next_suboption(char **rest, char **name, char **value)
  */
 void options_parse(struct options *options, int argc, char **argv)
 {
-	bool console = true, rng = true;
+#if CHAPTER >= 8
+	bool rng = true;
+#endif
+#if CHAPTER >= 9
+	bool console = true;
+#endif
 	int c;
 
 	*options = (struct options){ .megabytes = 256, .vcpus = 1, .cmdline = "console=hvc0" };
-	while ((c = getopt_long(argc, argv, "k:i:m:c:d:n:p:h", long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "k:i:m:p:h" MORE_OPTIONS, long_options, NULL)) != -1) {
 		switch (c) {
 		case 'k': options->kernel = optarg; break;
 		case 'i': options->initrd = optarg; break;
 		case 'm': options->megabytes = number("-m", optarg, 2, 4096); break;
-		case 'c': options->vcpus = number("-c", optarg, 1, RINGLET_MAX_VCPUS); break;
 		case 'p': options->cmdline = optarg; break;
-		case OPT_CONSOLE: console = on_or_off("--console", optarg); break;
+#if CHAPTER >= 8
 		case OPT_RNG: rng = true; break;
 		case OPT_NO_RNG: rng = false; break;
-		case OPT_NO_REBOOT: options->no_reboot = true; break;
-		case OPT_DRY_RUN: options->dry_run = true; break;
+#endif
+#if CHAPTER >= 9
+		case OPT_CONSOLE: console = on_or_off("--console", optarg); break;
+#endif
+#if CHAPTER >= 10
 		case 'n':
-		case 'd':
-			if (c == 'd' || strcmp(optarg, "none"))
+			if (strcmp(optarg, "none"))
 				add_device(options, c, strdup(optarg));
 			break;
+#endif
+#if CHAPTER >= 11
+		case 'd': add_device(options, c, strdup(optarg)); break;
+#endif
+#if CHAPTER >= 14
+		case 'c': options->vcpus = number("-c", optarg, 1, RINGLET_MAX_VCPUS); break;
+#endif
+		case OPT_NO_REBOOT: options->no_reboot = true; break;
+		case OPT_DRY_RUN: options->dry_run = true; break;
 		case 'h':
 			fputs(usage, stdout);
 			exit(0);
@@ -139,9 +196,12 @@ void options_parse(struct options *options, int argc, char **argv)
 		    argv[optind]);
 	if (!options->kernel)
 		die(EXIT_USAGE, "no kernel: say -k vmlinux");
-
+#if CHAPTER >= 9
 	if (console)
 		add_device(options, 'c', NULL);
+#endif
+#if CHAPTER >= 8
 	if (rng)
 		add_device(options, 'r', NULL);
+#endif
 }

@@ -1,19 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The user's terminal (chapter 9): raw while the guest runs, and restored
- * however the launcher ends. The main thread reads it, so that Ctrl-A works
- * whatever the guest does; what is for the guest goes through a pipe to the
- * console's queue thread. Without a terminal the guest gets plain stdin.
+ * The user's terminal (output: chapter 2; input: 9). It is raw while the guest
+ * runs, and restored however the launcher ends. The main thread reads it, so that
+ * Ctrl-A works whatever the guest does; what is for the guest goes through a pipe
+ * to the console's queue thread. Without a terminal the guest gets plain stdin.
  */
 #include <errno.h>
+#include <unistd.h>
+#if CHAPTER >= 9
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <termios.h>
-#include <unistd.h>
+#endif
 #include "launcher.h"
 
+/**
+ * term_print() - write to stdout
+ * @vm:		the guest; output that blocks is given up when it ends
+ * @bytes, @length: what to write
+ */
+void term_print(struct vm *vm, const char *bytes, size_t length)
+{
+	while (length) {
+		ssize_t n = write(STDOUT_FILENO, bytes, length);
+
+		if (n < 0 && (errno != EINTR || atomic_load(&vm->stopping)))
+			return;
+		if (n > 0) {
+			bytes += n;
+			length -= n;
+		}
+	}
+}
+
+#if CHAPTER >= 9
 #define CTRL_A 1
 
 static struct termios saved;
@@ -137,22 +159,4 @@ void term_size(u16 *columns, u16 *rows)
 	*columns = size.ws_col;
 	*rows = size.ws_row;
 }
-
-/**
- * term_print() - write to stdout
- * @vm:		the guest; output that blocks is given up when it ends
- * @bytes, @length: what to write
- */
-void term_print(struct vm *vm, const char *bytes, size_t length)
-{
-	while (length) {
-		ssize_t n = write(STDOUT_FILENO, bytes, length);
-
-		if (n < 0 && (errno != EINTR || atomic_load(&vm->stopping)))
-			return;
-		if (n > 0) {
-			bytes += n;
-			length -= n;
-		}
-	}
-}
+#endif

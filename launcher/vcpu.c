@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * vCPU threads (chapter 1): each calls RUN in a loop and does what the guest
- * asks of the launcher (chapter 2), by tables. Most hypercalls end in the
- * module and are never seen here.
+ * vCPUs (chapter 1; threads: 3): each calls RUN in a loop and does what the guest
+ * asks of the launcher (chapter 2), by tables. Most hypercalls end in the module
+ * and are never seen here.
  */
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#if CHAPTER >= 3
+#include <signal.h>
 #include <unistd.h>
+#endif
 #include "launcher.h"
+#if CHAPTER >= 7
 #include "virtio.h"
+#endif
 
+#if CHAPTER >= 2
 #define PRINT_MAX	4096
 #define LINE_MAX_LENGTH	256
 
@@ -51,14 +55,18 @@ static s64 hc_shutdown(struct vm *vm, u32 number, const u64 *args)
 }
 
 static s64 (*const hypercalls[RINGLET_HC_COUNT])(struct vm *vm, u32 number, const u64 *args) = {
-	[RINGLET_HC_PRINT]		= hc_print,		/* chapter 2 */
+	[RINGLET_HC_PRINT]		= hc_print,
 	[RINGLET_HC_SHUTDOWN]		= hc_shutdown,
 #if CHAPTER >= 7
 	[RINGLET_HC_DEVICE_STATUS]	= device_hypercall,
 	[RINGLET_HC_DEVICE_RESET]	= device_hypercall,
 	[RINGLET_HC_DEVICE_FEATURES]	= device_hypercall,
-	[RINGLET_HC_DEVICE_QUEUE]	= device_hypercall,	/* chapter 8 */
 	[RINGLET_HC_DEVICE_CONFIG]	= device_hypercall,
+#endif
+#if CHAPTER >= 8
+	[RINGLET_HC_DEVICE_QUEUE]	= device_hypercall,
+#endif
+#if CHAPTER >= 9
 	[RINGLET_HC_NOTIFY]		= device_hypercall,
 #endif
 };
@@ -73,10 +81,14 @@ static void handle_hypercall(struct vcpu *vcpu)
 		run->result = -ENOSYS;
 }
 
+#endif
+
+#if CHAPTER >= 3
 static void handle_interrupted(struct vcpu *vcpu)
 {
 	(void)vcpu;	/* the loop looks whether it is the end */
 }
+#endif
 
 static void handle_killed(struct vcpu *vcpu)
 {
@@ -85,21 +97,20 @@ static void handle_killed(struct vcpu *vcpu)
 }
 
 static void (*const exits[])(struct vcpu *vcpu) = {
-	[RINGLET_EXIT_INTR]		= handle_interrupted,
-	[RINGLET_EXIT_HYPERCALL]	= handle_hypercall,
 	[RINGLET_EXIT_KILLED]		= handle_killed,
+#if CHAPTER >= 2
+	[RINGLET_EXIT_HYPERCALL]	= handle_hypercall,
+#endif
+#if CHAPTER >= 3
+	[RINGLET_EXIT_INTR]		= handle_interrupted,
+#endif
 };
 
-/* The thread body: until vm_end(). */
-static void *run_vcpu(void *argument)
+/* Until vm_end(). */
+static void run_vcpu(struct vcpu *vcpu)
 {
-	struct vcpu *vcpu = argument;
 	struct vm *vm = vcpu->vm;
-	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR1);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	while (!atomic_load(&vm->stopping)) {
 		if (ioctl(vcpu->fd, RINGLET_RUN) < 0) {
 			if (errno == EINTR)
@@ -110,6 +121,17 @@ static void *run_vcpu(void *argument)
 		if (vcpu->run->exit < ARRAY_SIZE(exits))
 			exits[vcpu->run->exit](vcpu);
 	}
+}
+
+#if CHAPTER >= 3
+static void *thread(void *vcpu)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	run_vcpu(vcpu);
 	return NULL;
 }
 
@@ -117,6 +139,7 @@ static void stop_signal(int signal)
 {
 	(void)signal;	/* only there to make RUN return */
 }
+#endif
 
 /**
  * vcpu_create() - make a vCPU, or die
@@ -136,6 +159,13 @@ void vcpu_create(struct vm *vm, unsigned int id)
 		die(EXIT_HOST, "%s: cannot map the run page of vCPU %u: %m", RINGLET_DEVICE, id);
 }
 
+#if CHAPTER < 3
+/* vcpu_start() - run the vCPU until the guest ends */
+void vcpu_start(struct vcpu *vcpu)
+{
+	run_vcpu(vcpu);
+}
+#else
 /**
  * vcpu_start() - let a vCPU run; all but the first wait for the guest in RUN
  * @vcpu:	as vcpu_create() made it
@@ -146,7 +176,7 @@ void vcpu_start(struct vcpu *vcpu)
 	struct vm *vm = vcpu->vm;
 
 	sigaction(SIGUSR1, &action, NULL);
-	if (pthread_create(&vcpu->thread, NULL, run_vcpu, vcpu)) {
+	if (pthread_create(&vcpu->thread, NULL, thread, vcpu)) {
 		vm_end(vm, EXIT_HOST, "-c %u: cannot make a thread per vCPU", vm->options.vcpus);
 		return;
 	}
@@ -167,3 +197,4 @@ void vcpu_stop(struct vcpu *vcpu)
 		usleep(1000);
 	}
 }
+#endif

@@ -1,25 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A guest from set-up to end (chapter 1). vm_run() is the launcher: a straight
- * line of steps, each of which works or dies with a reason; then the main
- * thread waits for the terminal, signals and the end, while vCPUs and queues
- * have threads of their own.
+ * A guest from set-up to end (loading: chapter 0, running: 1). vm_run() is the
+ * launcher: a straight line of steps, each of which works or dies with a reason.
+ * From chapter 3 on the main thread then waits for the terminal, signals and the
+ * end, while vCPUs and queues have threads of their own.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#if CHAPTER >= 3
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#endif
 #include "launcher.h"
+#if CHAPTER >= 7
 #include "virtio.h"
+#endif
 
-/* Which file makes which device, and from which chapter on. */
+#if CHAPTER >= 7
+/* Which file makes which device. */
 static const struct {
 	char kind;
 	void (*add)(struct vm *vm, char *argument);
@@ -38,7 +44,9 @@ static const struct {
 #endif
 	{ '\0', NULL }
 };
+#endif
 
+#if CHAPTER >= 1
 static void open_module(struct vm *vm)
 {
 	int abi;
@@ -71,7 +79,9 @@ static void set_memory(struct vm *vm, void *hva, u64 gpa, u64 size, u64 flags)
 		    vm->options.megabytes);
 	die(EXIT_HOST, "%s: refuses %llu MiB of memory: %m", RINGLET_DEVICE, size / MIB);
 }
+#endif
 
+#if CHAPTER >= 7
 static void add_devices(struct vm *vm)
 {
 	device_page_init(vm);
@@ -83,7 +93,9 @@ static void add_devices(struct vm *vm)
 				device_kinds[k].add(vm, wanted->argument);
 	}
 }
+#endif
 
+#if CHAPTER >= 1
 /**
  * vm_end() - the guest ends, for whatever reason
  * @vm:		the guest
@@ -97,7 +109,9 @@ void vm_end(struct vm *vm, enum exit_code code, const char *fmt, ...)
 {
 	va_list args;
 
+#if CHAPTER >= 3
 	pthread_mutex_lock(&vm->end_lock);
+#endif
 	if (!vm->stopping) {
 		vm->code = code;
 		va_start(args, fmt);
@@ -105,24 +119,31 @@ void vm_end(struct vm *vm, enum exit_code code, const char *fmt, ...)
 			vsnprintf(vm->reason, sizeof(vm->reason), fmt, args);
 		va_end(args);
 		atomic_store(&vm->stopping, true);
+#if CHAPTER >= 3
 		eventfd_write(vm->ended_fd, 1);
+#endif
 	}
+#if CHAPTER >= 3
 	pthread_mutex_unlock(&vm->end_lock);
+#endif
 }
+#endif
 
+#if CHAPTER >= 3
 static void handle_signal(struct vm *vm, int fd)
 {
 	struct signalfd_siginfo info;
 
 	if (read(fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo != SIGWINCH)
-		vm_end(vm, EXIT_USER, "ended by signal %u (%s)", info.ssi_signo,
-		       strsignal(info.ssi_signo));
 #if CHAPTER >= 9
-	else
+	if (info.ssi_signo == SIGWINCH) {
 		console_resized();
+		return;
+	}
 #endif
+	vm_end(vm, EXIT_USER, "ended by signal %u (%s)", info.ssi_signo,
+	       strsignal(info.ssi_signo));
 }
 
 /* All the main thread does while the guest runs. */
@@ -131,7 +152,9 @@ static void wait_for_end(struct vm *vm, int signal_fd)
 	struct pollfd fds[] = {
 		{ .fd = vm->ended_fd, .events = POLLIN },
 		{ .fd = signal_fd, .events = POLLIN },
+#if CHAPTER >= 9
 		{ .fd = term_raw() ? STDIN_FILENO : -1, .events = POLLIN },
+#endif
 	};
 
 	for (;;) {
@@ -141,8 +164,10 @@ static void wait_for_end(struct vm *vm, int signal_fd)
 			return;
 		if (fds[1].revents)
 			handle_signal(vm, signal_fd);
+#if CHAPTER >= 9
 		if (fds[2].revents)
 			term_read(vm);
+#endif
 	}
 }
 
@@ -156,7 +181,9 @@ static int catch_signals(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
+#if CHAPTER >= 9
 	sigaddset(&set, SIGWINCH);
+#endif
 	fd = signalfd(-1, &set, SFD_CLOEXEC);
 	sigaddset(&set, SIGUSR1);	/* vCPU threads unblock it */
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -171,11 +198,14 @@ static void tear_down(struct vm *vm)
 {
 	for (unsigned int i = 0; i < vm->options.vcpus; i++)
 		vcpu_stop(&vm->vcpus[i]);
+#if CHAPTER >= 7
 	devices_close(vm);
+#endif
+#if CHAPTER >= 9
 	term_restore();
-	if (*vm->reason)
-		warn("%s", vm->reason);
+#endif
 }
+#endif
 
 /**
  * vm_run() - run the guest that the options describe
@@ -186,36 +216,56 @@ static void tear_down(struct vm *vm)
 int vm_run(struct vm *vm)
 {
 	struct ringlet_vcpu_setup setup;
-	unsigned int i;
+#if CHAPTER >= 3
 	int signal_fd;
+#endif
 
 	memory_alloc(&vm->memory, vm->options.megabytes * MIB);
 	load_guest(&vm->options, &vm->memory, &setup);
+#if CHAPTER >= 7
 	add_devices(vm);
+#endif
 	if (vm->options.dry_run) {
+		printf("%s starts at gva %#llx\n", vm->options.kernel, setup.entry);
+#if CHAPTER >= 7
 		devices_print(vm);
 		devices_close(vm);
+#endif
 		return EXIT_POWEROFF;
 	}
 
+#if CHAPTER < 1
+	die(EXIT_HOST, "running it is chapter 1; say --dry-run");
+#else
 	open_module(vm);
 	set_memory(vm, vm->memory.base, 0, vm->memory.size, 0);
+#if CHAPTER >= 7
 	set_memory(vm, vm->page, vm->memory.size, PAGE_SIZE, RINGLET_MEMORY_READONLY);
-	for (i = 0; i < vm->options.vcpus; i++)
+#endif
+	for (unsigned int i = 0; i < vm->options.vcpus; i++)
 		vcpu_create(vm, i);
 	if (ioctl(vm->vcpus[0].fd, RINGLET_SETUP_VCPU, &setup) < 0)
 		die(EXIT_HOST, "-k %s: the module refuses to start at %#llx: %m",
 		    vm->options.kernel, setup.entry);
+#if CHAPTER >= 9
 	devices_bind(vm);
+#endif
 
+#if CHAPTER >= 3
 	signal_fd = catch_signals();
 	pthread_mutex_init(&vm->end_lock, NULL);
 	vm->ended_fd = eventfd(0, EFD_CLOEXEC);
 	if (vm->ended_fd < 0)
 		die(EXIT_HOST, "eventfd: %m");
-	for (i = 0; i < vm->options.vcpus; i++)
+#endif
+	for (unsigned int i = 0; i < vm->options.vcpus; i++)
 		vcpu_start(&vm->vcpus[i]);
+#if CHAPTER >= 3
 	wait_for_end(vm, signal_fd);
 	tear_down(vm);
+#endif
+	if (*vm->reason)
+		warn("%s", vm->reason);
 	return vm->code;
+#endif
 }

@@ -21,8 +21,8 @@
 /**
  * struct ringlet_memory - a range of guest-physical memory
  *
- * All of it is pinned until the VM goes. At most one range of RAM, which
- * starts at gpa 0, and one read-only range (the device page) behind it.
+ * All of it is pinned until the VM goes. One range of RAM, which starts at
+ * gpa 0, and from chapter 7 on one read-only range (the device page) behind it.
  *
  * @hva:	where it stands in the launcher, page aligned
  * @gpa:	where the guest sees it, page aligned
@@ -42,7 +42,7 @@ struct ringlet_memory {
  * struct ringlet_vcpu_setup - first state of vCPU 0
  *
  * @entry:	gva of the first instruction, run in ring 1
- * @cr3:	gpa of the first page tables
+ * @cr3:	gpa of the first page tables, or RINGLET_NO_PAGING
  * @rsi:	boot argument
  * @rsp:	first stack pointer, 0 if the guest sets its own
  */

@@ -50,7 +50,7 @@
 #define RINGLET_HC_START_VCPU		23	/* vCPU, gpa of struct ringlet_start */
 #define RINGLET_HC_SEND_IPI		24	/* mask of vCPUs, vector */
 #define RINGLET_HC_ROUTE_IRQ		25	/* interrupt line, vCPU */
-#define RINGLET_HC_COUNT		26
+#define RINGLET_HC_COUNT		26	/* the numbers are below this */
 
 /* RINGLET_HC_SHUTDOWN's first argument */
 #define RINGLET_SHUTDOWN_POWEROFF	0
@@ -100,33 +100,25 @@
  * @pending:	the host sets it when it held an interrupt back; the guest looks
  *		after it sets @interrupts
  * @cr2:	address of the last page fault
- * @user_gs:	GS base of ring 3 while ring 1 runs
- * @sp0:	stack pointer for events from ring 3
- * @dr6:	DR6 of the last debug exception
- * @tsc_khz:	frequency of the time stamp counter
- * @vcpu:	number of this vCPU, from 0
- * @vcpus:	how many there are
- * @abi:	RINGLET_ABI of the host
- * @device_page: gpa of the device page, 0 if there is none
- * @wallclock:	seconds since 1970 at the start of the guest
- * @fault:	frame of the last page fault that ring 3 took and that went
- *		straight to ring 1 (chapter 12); @fault.scratch lies where the
- *		handler's first push goes
  */
 struct ringlet_vcpu_page {
 	__u32 interrupts;
 	__u32 pending;
 	__u64 cr2;
-	__u64 user_gs;
-	__u64 sp0;
-	__u64 dr6;
-	__u32 tsc_khz;
-	__u16 vcpu;
-	__u16 vcpus;
-	__u32 abi;
+	__u64 user_gs;		/* GS base of ring 3 while ring 1 runs */
+	__u64 sp0;		/* stack pointer for events from ring 3 */
+	__u64 dr6;		/* DR6 of the last debug exception */
+	__u32 tsc_khz;		/* frequency of the time stamp counter */
+	__u16 vcpu;		/* number of this vCPU, from 0 */
+	__u16 vcpus;		/* how many there are */
+	__u32 abi;		/* RINGLET_ABI of the host */
 	__u32 reserved;
-	__u64 device_page;
-	__u64 wallclock;
+	__u64 wallclock;	/* seconds since 1970 at the start of the guest */
+	__u64 device_page;	/* its gpa, 0 if there is none */
+	/*
+	 * Frame of the last page fault that ring 3 took and that went straight
+	 * to ring 1; @scratch lies where the handler's first push goes.
+	 */
 	struct {
 		__u64 scratch;
 		__u64 error, rip, cs, rflags, rsp, ss;
@@ -143,8 +135,6 @@ struct ringlet_vcpu_page {
  *
  * @syscall:		SYSCALL of ring 3 arrives here in ring 1 with rsp, rcx
  *			and r11 as SYSCALL left them and the GS base of ring 1
- * @user_fault:		page faults of ring 3 arrive here with
- *			rsp = &fault.error, GS as above; 0: they go to the host
  * @user_return:	first instruction of the return to ring 3
  * @user_return_end:	just behind its iretq
  * @kernel_return:	first restartable instruction of the return to ring 1
@@ -152,11 +142,15 @@ struct ringlet_vcpu_page {
  */
 struct ringlet_entries {
 	__u64 syscall;
-	__u64 user_fault;
 	__u64 user_return;
 	__u64 user_return_end;
 	__u64 kernel_return;
 	__u64 kernel_return_end;
+	/*
+	 * Page faults of ring 3 arrive here with rsp = &fault.error and the GS
+	 * base of ring 1; 0: they go to the host.
+	 */
+	__u64 user_fault;
 };
 
 /**
@@ -173,7 +167,7 @@ struct ringlet_start {
  *
  * @abi:	RINGLET_ABI that the kernel was built with
  * @entry:	gva where vCPU 0 starts, in ring 1, rsi = gpa of boot_params
- * @cr3:	gpa of the page tables it starts on
+ * @cr3:	gpa of the page tables it starts on, or RINGLET_NO_PAGING
  */
 struct ringlet_note {
 	__u64 abi;
@@ -184,5 +178,8 @@ struct ringlet_note {
 
 #define RINGLET_NOTE_NAME		"Ringlet"
 #define RINGLET_NOTE_TYPE		1
+
+/* Instead of a CR3: the first 2 MiB of memory, gva = gpa, until a CR3 is loaded. */
+#define RINGLET_NO_PAGING		0xffffffffffffffff
 
 #endif

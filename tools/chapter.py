@@ -1,0 +1,259 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""The tree as it stands at the end of a chapter, made from this one (design decision D9; chapters/manifest.toml):
+
+chapter tree N [OUT]   generate chapter N's tree (default build/chapters/NN)
+chapter run N          generate, build, boot, show its demo
+chapter diff N [STEP]  what chapter N, or one of its steps, adds
+chapter check [N...]   run each; the demo must print what the manifest says
+chapter sizes          lines of code that each step adds
+
+Conditionals: `#if CHAPTER >= n` for what a file grows by, `#if SOLUTION >= nmm` for what a student writes in exercise
+n.mm, with what they find instead behind `#else`. unifdef resolves both; a tree keeps none."""
+import difflib
+import fnmatch
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kit import BUILD, ROOT, die, jobs, say, step, write_if_changed
+from machine import Failure, Machine
+
+LAST = 14
+SOLVED = 9999  # every exercise
+STEP_LINES = 400
+TOPS = "chapters host guest launcher include".split()
+
+
+@dataclass
+class Step:
+    title: str
+    files: list = field(default_factory=list)
+
+
+@dataclass
+class Chapter:
+    number: int
+    name: str
+    title: str
+    steps: list
+    demo: str = ""
+    prints: list = field(default_factory=list)
+    options: dict = field(default_factory=dict)  # of the demo's machine: cpus, mem
+
+    def __str__(self):
+        return f"{self.number:02}-{self.name}"
+
+
+def manifest():
+    data = tomllib.loads((ROOT / "chapters/manifest.toml").read_text())
+    return [Chapter(steps=[Step(**part) for part in row.pop("step", [])], **row) for row in data["chapter"]]
+
+
+def sources():
+    """Paths of all that a chapter's tree may hold, relative to the kit."""
+    found = []
+    for top in "host", "guest", "launcher", "include":
+        for folder, _, names in os.walk(ROOT / top):
+            found += [str((Path(folder) / name).relative_to(ROOT)) for name in names
+                      if not re.search(r"\.(o|ko|cmd|mod|order)$|\.mod\.c$|Module\.symvers", name)]
+    return sorted(found)
+
+
+def entries():
+    """{path: chapter that brings it in}; a file in no step or in two is an error."""
+    where = {}
+    for chapter in manifest():
+        for part in chapter.steps:
+            for pattern in part.files:
+                names = fnmatch.filter(sources(), pattern)
+                if not names:
+                    die(f"chapters/manifest.toml: chapter {chapter.number} names {pattern}, which does not exist")
+                for name in names:
+                    if name in where:
+                        die(f"chapters/manifest.toml: {name} stands in chapters {where[name]} and {chapter.number}")
+                    where[name] = chapter.number
+    lost = [name for name in sources() if name not in where]
+    if lost:
+        die(f"chapters/manifest.toml names no chapter for {', '.join(lost)}")
+    return where
+
+
+def resolve(name, text, chapter, solution):
+    """A file's text at a chapter and a state of its exercises."""
+    if not re.search(rb"^\s*#\s*(el)?if.*\b(CHAPTER|SOLUTION)\b", text, re.M):
+        return text
+    plain = [] if name.endswith((".c", ".h", ".S")) else ["-t"]
+    result = subprocess.run(["unifdef", "-x2", "-B", *plain, f"-DCHAPTER={chapter}", f"-DSOLUTION={solution}"], input=text,
+                            capture_output=True)
+    left = re.search(rb"^\s*#.*\b(CHAPTER|SOLUTION)\b.*", result.stdout, re.M)
+    if result.returncode or left:
+        die(f"{name}: {result.stderr.decode().strip() or 'not resolved: ' + left.group().decode()}",
+            "write #if CHAPTER >= n or #if SOLUTION >= nmm, alone on its line, with #endif")
+    return result.stdout
+
+
+def contents(chapter, solution=SOLVED):
+    """{path: bytes} of a chapter's tree. Files that become empty are left out."""
+    files = {}
+    for name, number in entries().items():
+        if number <= chapter:
+            text = resolve(name, (ROOT / name).read_bytes(), chapter, solution)
+            if text.strip():
+                files[name] = text
+    return files
+
+
+def generate(out, chapter, solution=SOLVED):
+    """Write a chapter's tree; what is there and no longer belongs there goes, what a build made stays."""
+    files = contents(chapter, solution)
+    record = out / ".files"
+    for stale in set(record.read_text().split("\n") if record.exists() else []) - set(files) - {""}:
+        (out / stale).unlink(missing_ok=True)
+    for name, text in files.items():
+        if write_if_changed(out / name, text) and (ROOT / name).stat().st_mode & 0o100:
+            (out / name).chmod(0o755)
+    write_if_changed(record, "".join(f"{name}\n" for name in sorted(files)))
+    return out
+
+
+def code(name, text):
+    """The lines of a source without comments and blanks."""
+    text = text.decode(errors="replace")
+    if name.endswith((".c", ".h", ".S", ".lds")):
+        text = re.sub(r"/\*.*?\*/|^\s*//[^\n]*", "", text, flags=re.S | re.M)
+    else:
+        text = re.sub(r"^\s*#.*", "", text, flags=re.M)
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def added(before, after):
+    """How many lines stand in after and not in before."""
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    return sum(j2 - j1 for tag, _, _, j1, j2 in matcher.get_opcodes() if tag in ("insert", "replace"))
+
+
+def step_files(chapter):
+    """[(step, [path])]"""
+    return [(part, [name for pattern in part.files for name in fnmatch.filter(sources(), pattern)])
+            for part in chapter.steps]
+
+
+def growth(chapter):
+    """{path: lines of code that the chapter adds}"""
+    before, after = contents(chapter.number - 1) if chapter.number else {}, contents(chapter.number)
+    return {name: added(code(name, before.get(name, b"")), code(name, text)) for name, text in after.items()
+            if before.get(name) != text}
+
+
+def sizes():
+    too_long = []
+    for chapter in manifest():
+        grown = growth(chapter)
+        rows = [(part.title, sum(grown.pop(name, 0) for name in names)) for part, names in step_files(chapter)]
+        rows += [("what older files grow by", sum(grown.values()))] if any(grown.values()) else []
+        print(f"{chapter.number:2} {chapter.title:52} {sum(lines for _, lines in rows):5}")
+        for title, lines in rows:
+            print(f"     {title:50} {lines:5}" + ("  more than a step should have" if lines > STEP_LINES else ""))
+            too_long += [title] * (lines > STEP_LINES)
+    return too_long
+
+
+def diff(number, part=None):
+    chapters = {chapter.number: chapter for chapter in manifest()}
+    before, after = contents(number - 1) if number else {}, contents(number)
+    names = sorted(set(before) | set(after))
+    if part:
+        names = step_files(chapters[number])[part - 1][1]
+    for name in names:
+        old, new = (tree.get(name, b"").decode().splitlines(keepends=True) for tree in (before, after))
+        sys.stdout.writelines(difflib.unified_diff(old, new, f"a/{name}" if old else "/dev/null",
+                                                   f"b/{name}" if new else "/dev/null"))
+
+
+def build(tree):
+    """Build a tree. Return {path in the host's initramfs: file} of what it brings along."""
+    made, out = {}, tree / "out"
+    title = tree.name
+    if (tree / "host").exists():
+        step(f"{title}: module", ["make", "-C", linux(), f"M={tree / 'host'}", f"-j{jobs()}", "modules"])
+        made["modules/ringlet.ko"] = tree / "host/ringlet.ko"
+    step(f"{title}: launcher", ["make", "-C", tree / "launcher", f"O={out / 'launcher'}", f"-j{jobs()}"])
+    made["bin/ringlet"] = out / "launcher/ringlet"
+    if (tree / "guest/tiny").exists():
+        step(f"{title}: tiny guests", ["make", "-C", tree / "guest/tiny", f"O={out / 'tiny'}"])
+        made.update({f"guest/tiny/{path.name}": path for path in (out / "tiny").iterdir() if not path.suffix})
+    return made
+
+
+def linux():
+    tree = Path(os.environ.get("KERNEL_BUILD") or BUILD / "linux").resolve()
+    if not (tree / "vmlinux").exists():
+        die(f"no kernel in {tree}", "make all")
+    return tree
+
+
+def run(chapter, sink):
+    """Boot a chapter's system and give its demo's output to sink; return the demo's status."""
+    replace = build(generate(BUILD / f"chapters/{chapter.number:02}", chapter.number))
+    with Machine(chapter.demo, replace=replace, name=f"chapter-{chapter.number:02}", seconds=120,
+                 **chapter.options) as machine:
+        status = machine.finish(sink)
+        if machine.why:
+            raise Failure(machine.why)
+    return status
+
+
+def check(chapter):
+    """Run a chapter; say what its demo should have printed and did not."""
+    output = []
+    run(chapter, output.append)
+    text = b"".join(output).decode(errors="replace").replace("\r", "")
+    at = 0
+    for wanted in chapter.prints:
+        found = re.compile(wanted, re.M).search(text, at)
+        if not found:
+            say(f"  chapter {chapter.number}: the demo does not print {wanted!r} (any more) here:\n"
+                + "".join(f"    | {line}\n" for line in text.splitlines()[-30:]))
+            return False
+        at = found.end()
+    say(f"  chapter {chapter.number}: builds, boots, and its demo prints what it should")
+    return True
+
+
+def main():
+    what, *words = sys.argv[1:] or ["help"]
+    chapters = {chapter.number: chapter for chapter in manifest()}
+    if what in ("tree", "run", "diff") and not (words and words[0].isdigit() and int(words[0]) in chapters):
+        die(f"which chapter? one of 0 to {max(chapters)}", "make ch04, make diff CH=4", 2)
+    if what == "tree":
+        out = Path(words[1]) if words[1:] else BUILD / f"chapters/{int(words[0]):02}"
+        print(generate(out, int(words[0])))
+    elif what == "run":
+        def show(data):
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        try:
+            return run(chapters[int(words[0])], show)
+        except Failure as failure:
+            die(str(failure), f"look at build/log/chapter-{int(words[0]):02}-console.log", 125)
+    elif what == "diff":
+        diff(int(words[0]), int(words[1]) if words[1:] else None)
+    elif what == "check":
+        bad = [n for n in (map(int, words) if words else chapters) if not check(chapters[n])]
+        sizes()
+        return 1 if bad else 0
+    elif what == "sizes":
+        return 1 if sizes() else 0
+    else:
+        say(__doc__)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

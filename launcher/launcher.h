@@ -129,6 +129,11 @@ void die(enum exit_code code, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 2, 3)));
 void warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+#if SOLUTION < 9999
+/* Stands where your code will. */
+#define EXERCISE(id) die(EXIT_HOST, "exercise " id " is not done: see README.md#" id)
+#endif
+
 /* options.c */
 void options_parse(struct options *options, int argc, char **argv);
 #if CHAPTER >= 10

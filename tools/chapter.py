@@ -108,17 +108,20 @@ def contents(chapter, solution=SOLVED):
     return files
 
 
-def generate(out, chapter, solution=SOLVED):
-    """Write a chapter's tree; what is there and no longer belongs there goes, what a build made stays."""
-    files = contents(chapter, solution)
+def write_tree(out, files):
+    """Make a folder hold files, {path: bytes}; what else a build made there stays."""
     record = out / ".files"
     for stale in set(record.read_text().split("\n") if record.exists() else []) - set(files) - {""}:
         (out / stale).unlink(missing_ok=True)
-    for name, text in files.items():
-        if write_if_changed(out / name, text) and (ROOT / name).stat().st_mode & 0o100:
-            (out / name).chmod(0o755)
+    for name, data in files.items():
+        write_if_changed(out / name, data)
     write_if_changed(record, "".join(f"{name}\n" for name in sorted(files)))
     return out
+
+
+def generate(out, chapter, solution=SOLVED):
+    """Write a chapter's tree."""
+    return write_tree(out, contents(chapter, solution))
 
 
 def code(name, text):

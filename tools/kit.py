@@ -76,8 +76,16 @@ class Progress:
         say(("\r\033[K" if self.live else "") + f"  {self.title}: {word}, {self.seconds()}")
 
 
+class StepFailed(SystemExit):
+    """A step did not work, and the user has been told. Not caught, it ends the program with the step's status."""
+
+    def __init__(self, status, log):
+        super().__init__(status)
+        self.status, self.log = status, log
+
+
 def step(title, command, expected=0, **options):
-    """Run command with its output in a log; show progress; explain a failure and exit."""
+    """Run command with its output in a log; show progress; explain a failure and raise StepFailed."""
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / (re.sub(r"\W+", "-", title) + ".log")
     command = [str(word) for word in command]
@@ -95,7 +103,7 @@ def step(title, command, expected=0, **options):
     if status:
         progress.end("FAILED")
         say(f"  tried: {' '.join(command)}\n{tail(log)}  log: {log}\n  likely cause: {likely_cause(log)}")
-        sys.exit(status if status > 0 else 128 - status)
+        raise StepFailed(status if status > 0 else 128 - status, log)
     progress.end()
 
 

@@ -12,10 +12,16 @@
 
 #include <linux/ioctl.h>
 #include <linux/types.h>
+#if CHAPTER >= 7
 #include <ringlet/device_page.h>
+#endif
 
 #define RINGLET_DEVICE		"/dev/ringlet"
+#if CHAPTER >= 14
 #define RINGLET_MAX_VCPUS	4
+#else
+#define RINGLET_MAX_VCPUS	1
+#endif
 #define RINGLET_MAX_MEMORY	(1ULL << 32)
 
 /**
@@ -36,7 +42,9 @@ struct ringlet_memory {
 	__u64 flags;
 };
 
+#if CHAPTER >= 7
 #define RINGLET_MEMORY_READONLY	1
+#endif
 
 /**
  * struct ringlet_vcpu_setup - first state of vCPU 0
@@ -53,6 +61,7 @@ struct ringlet_vcpu_setup {
 	__u64 rsp;
 };
 
+#if CHAPTER >= 9
 /**
  * struct ringlet_eventfd - tie an eventfd to a queue or to an interrupt line
  *
@@ -66,6 +75,7 @@ struct ringlet_eventfd {
 	__s32 fd;
 	__u32 reserved;
 };
+#endif
 
 /* Why RUN came back (struct ringlet_run.exit). */
 #define RINGLET_EXIT_INTR	0	/* a signal: RUN again, or stop */
@@ -97,9 +107,11 @@ struct ringlet_run {
 #define RINGLET_GET_ABI		_IO(RINGLET_IO, 0)	/* RINGLET_ABI of the module */
 #define RINGLET_SET_MEMORY	_IOW(RINGLET_IO, 1, struct ringlet_memory)
 #define RINGLET_CREATE_VCPU	_IO(RINGLET_IO, 2)	/* arg: number; a file descriptor */
+#if CHAPTER >= 9
 #define RINGLET_NOTIFY_FD	_IOW(RINGLET_IO, 3, struct ringlet_eventfd)
 #define RINGLET_IRQ_FD		_IOW(RINGLET_IO, 4, struct ringlet_eventfd)
 #define RINGLET_RAISE_IRQ	_IO(RINGLET_IO, 5)	/* arg: interrupt line */
+#endif
 /* on a vCPU */
 #define RINGLET_SETUP_VCPU	_IOW(RINGLET_IO, 16, struct ringlet_vcpu_setup)
 #define RINGLET_RUN		_IO(RINGLET_IO, 17)

@@ -84,6 +84,7 @@ struct ringlet_device_queue {
 	__u32 reserved;
 };
 
+#if CHAPTER >= 8
 /**
  * struct ringlet_queue - argument of HC_DEVICE_QUEUE: a queue as the driver
  * set it up (virtio 1.2, 2.7). Taken between FEATURES_OK and DRIVER_OK only.
@@ -98,5 +99,6 @@ struct ringlet_queue {
 	__u64 avail;
 	__u64 used;
 };
+#endif
 
 #endif

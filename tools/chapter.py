@@ -178,12 +178,13 @@ def diff(number, part=None):
                                                    f"b/{name}" if new else "/dev/null"))
 
 
-def build(tree):
-    """Build a tree. Return {path in the host's initramfs: file} of what it brings along."""
+def build(tree, strict=False):
+    """Build a tree. Return {path in the host's initramfs: file} of what it brings along. strict: warnings are errors."""
     made, out = {}, tree / "out"
     title = tree.name
+    flags = ["KCFLAGS=-g -Werror" if strict else "KCFLAGS=-g"]  # gdb and the decoding of an oops want lines
     if (tree / "host").exists():
-        step(f"{title}: module", ["make", "-C", linux(), f"M={tree / 'host'}", f"-j{jobs()}", "modules"])
+        step(f"{title}: module", ["make", "-C", linux(), f"M={tree / 'host'}", *flags, f"-j{jobs()}", "modules"])
         made["modules/ringlet.ko"] = tree / "host/ringlet.ko"
     step(f"{title}: launcher", ["make", "-C", tree / "launcher", f"O={out / 'launcher'}", f"-j{jobs()}"])
     made["bin/ringlet"] = out / "launcher/ringlet"
@@ -202,7 +203,7 @@ def linux():
 
 def run(chapter, sink):
     """Boot a chapter's system and give its demo's output to sink; return the demo's status."""
-    replace = build(generate(BUILD / f"chapters/{chapter.number:02}", chapter.number))
+    replace = build(generate(BUILD / f"chapters/{chapter.number:02}", chapter.number), strict=True)
     with Machine(chapter.demo, replace=replace, name=f"chapter-{chapter.number:02}", seconds=120,
                  **chapter.options) as machine:
         status = machine.finish(sink)

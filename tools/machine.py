@@ -48,12 +48,16 @@ def accelerator():
     return verdict.read_text()
 
 
-def overlay(job, files):
-    """A cpio that adds the job and its files to the host's initramfs."""
+def overlay(job, files, replace):
+    """A cpio that adds the job and its files to the host's initramfs, and lays replace, {path: bytes or file}, over it."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        (root / "ringlet").mkdir()
-        (root / "job").mkdir()
+        for path, data in replace.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(data if isinstance(data, bytes) else Path(data).read_bytes())
+            (root / path).chmod(0o755)
+        (root / "ringlet").mkdir(exist_ok=True)
+        (root / "job").mkdir(exist_ok=True)
         (root / "ringlet/job").write_text(job + "\n")
         for file in map(Path, files):
             if not file.exists():
@@ -73,7 +77,7 @@ class Machine:
     boot_factor = 1  # how much longer than QEMU it may take to boot
 
     def __init__(self, job, kernel="kit", cpus=1, mem=768, files=(), variables=None, accel=None, model=None,
-                 seconds=600, name="host"):
+                 seconds=600, name="host", replace=None, boot=""):
         self.folder = Path(tempfile.mkdtemp(prefix="ringlet-"))
         self.kernel = BUILD / f"host-{kernel}"
         self.cpus, self.mem, self.seconds, self.name = cpus, mem, seconds, name
@@ -81,13 +85,15 @@ class Machine:
         self.log = self.folder / "console.log"
         self.accel, self.model = accel, model
         self.variables = {"NONCE": self.nonce, "GUEST_CPUS": min(cpus, 4), **(variables or {})}
-        self.job, self.files = job, files
+        self.job, self.files, self.replace = job, files, replace or {}
+        self.boot = boot  # more words for the kernel's command line
         self.process = self.link = None
         self.pending = b""
         self.finished, self.why = False, ""
 
     def cmdline(self):
-        return "console=ttyS0 quiet panic=-1 " + " ".join(f"{key}={value}" for key, value in self.variables.items())
+        words = [f"{key}={value}" for key, value in self.variables.items()]
+        return " ".join(["console=ttyS0 quiet panic=-1", *words, self.boot])
 
     def offer_link(self):
         """Make the link's end that the emulator will look for."""
@@ -125,7 +131,7 @@ class Machine:
 
     def start(self):
         with open(self.folder / "initrd", "wb") as initrd:
-            initrd.write((self.kernel / "initramfs").read_bytes() + overlay(self.job, self.files))
+            initrd.write((self.kernel / "initramfs").read_bytes() + overlay(self.job, self.files, self.replace))
         boot_seconds = BOOT_SECONDS * self.boot_factor
         self.offer_link()
         with open(self.folder / "emulator.log", "w") as log:

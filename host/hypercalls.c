@@ -176,6 +176,19 @@ static enum action hc_iret_kernel(struct ringlet_vcpu *vcpu)
 	vcpu->regs.rax = frame[0];
 	return return_to_kernel(vcpu, frame + 1);
 }
+
+static enum action hc_send_ipi(struct ringlet_vcpu *vcpu)
+{
+	u64 mask = vcpu->regs.rbx, vector = vcpu->regs.rcx;
+	unsigned int i;
+
+	if (vector < FIRST_EXTERNAL_VECTOR || vector > 255)
+		return done(vcpu, -EINVAL);
+	for (i = 0; i < vcpu->vm->nr_vcpus; i++)
+		if (mask & BIT_ULL(i))
+			interrupt_raise(vcpu->vm->vcpus[i], vector);
+	return done(vcpu, 0);
+}
 #endif
 
 #if CHAPTER >= 9
@@ -219,19 +232,6 @@ static enum action hc_start_vcpu(struct ringlet_vcpu *vcpu)
 	return done(vcpu, 0);
 }
 
-static enum action hc_send_ipi(struct ringlet_vcpu *vcpu)
-{
-	u64 mask = vcpu->regs.rbx, vector = vcpu->regs.rcx;
-	unsigned int i;
-
-	if (vector < FIRST_EXTERNAL_VECTOR || vector > 255)
-		return done(vcpu, -EINVAL);
-	for (i = 0; i < vcpu->vm->nr_vcpus; i++)
-		if (mask & BIT_ULL(i))
-			interrupt_raise(vcpu->vm->vcpus[i], vector);
-	return done(vcpu, 0);
-}
-
 static enum action hc_route_irq(struct ringlet_vcpu *vcpu)
 {
 	if (vcpu->regs.rbx >= RINGLET_LINES || vcpu->regs.rcx >= vcpu->vm->nr_vcpus)
@@ -268,6 +268,7 @@ static const struct {
 	[RINGLET_HC_SET_CPU_NUMBER] = { "set_cpu_number", hc_set_cpu_number },
 	[RINGLET_HC_IRET_USER] = { "iret_user", hc_iret_user },
 	[RINGLET_HC_IRET_KERNEL] = { "iret_kernel", hc_iret_kernel },
+	[RINGLET_HC_SEND_IPI] = { "send_ipi", hc_send_ipi },
 #endif
 #if CHAPTER >= 7
 	[RINGLET_HC_DEVICE_STATUS] = { "device_status", hc_launcher },
@@ -286,7 +287,6 @@ static const struct {
 #endif
 #if CHAPTER >= 14
 	[RINGLET_HC_START_VCPU] = { "start_vcpu", hc_start_vcpu },
-	[RINGLET_HC_SEND_IPI] = { "send_ipi", hc_send_ipi },
 	[RINGLET_HC_ROUTE_IRQ] = { "route_irq", hc_route_irq },
 #endif
 };

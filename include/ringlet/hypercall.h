@@ -46,6 +46,7 @@
 #define RINGLET_HC_SET_CPU_NUMBER	13	/* what LSL of selector 0x7b says */
 #define RINGLET_HC_IRET_USER		14	/* struct pt_regs on the stack: return to ring 3 */
 #define RINGLET_HC_IRET_KERNEL		15	/* iret frame on the stack, rax below it */
+#define RINGLET_HC_SEND_IPI		24	/* mask of vCPUs, vector */
 #endif
 #if CHAPTER >= 7
 /* chapters 7-9: virtio; struct ringlet_device_page has the devices */
@@ -69,7 +70,6 @@
 #if CHAPTER >= 14
 /* chapter 14: beyond */
 #define RINGLET_HC_START_VCPU		23	/* vCPU, gpa of struct ringlet_start */
-#define RINGLET_HC_SEND_IPI		24	/* mask of vCPUs, vector */
 #define RINGLET_HC_ROUTE_IRQ		25	/* interrupt line, vCPU */
 #endif
 #define RINGLET_HC_COUNT		26	/* the numbers are below this */

@@ -81,6 +81,7 @@ SYM_CODE_START(ringlet_entry_SYSCALL_64)
 	jmp	entry_SYSCALL_64_after_hwframe
 SYM_CODE_END(ringlet_entry_SYSCALL_64)
 
+#if CHAPTER >= 12
 /*
  * #PF of ring 3, by way of the switcher. Most often Linux's tables have the
  * page and only the shadow lacks it: one FILL and back. Otherwise it is a page
@@ -122,6 +123,7 @@ SYM_CODE_START(ringlet_user_fault)
 	call	ringlet_fill
 	jmp	xenpv_restore_regs_and_return_to_usermode
 SYM_CODE_END(ringlet_user_fault)
+#endif
 
 /*
  * Return to ring 3; entry_64.S jumps here for every such return. Interrupts are

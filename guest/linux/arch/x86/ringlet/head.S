@@ -28,6 +28,7 @@ SYM_CODE_START(ringlet_start)
 SYM_CODE_END(ringlet_start)
 	__FINIT
 
+#if CHAPTER >= 14
 /*
  * Another vCPU, on swapper_pg_dir, with its stack and GS base from the struct
  * ringlet_start that vCPU 0 filled in.
@@ -39,6 +40,7 @@ SYM_CODE_START(ringlet_start_secondary)
 	call	ringlet_secondary
 	int3
 SYM_CODE_END(ringlet_start_secondary)
+#endif
 
 	/* struct ringlet_note; physical addresses are link address - map */
 	ELFNOTE_START(Ringlet, RINGLET_NOTE_TYPE, "a")

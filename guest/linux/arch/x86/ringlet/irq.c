@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Interrupts of a guest (chapter 6): the host's interrupt lines, each with one
- * vector and one Linux interrupt number, and the timer's. The host sets a
- * vector pending and Linux's own entry code takes it from there.
+ * Interrupts of a guest: the timer's (chapter 6) and the host's interrupt lines
+ * (chapter 9), each with one vector and one Linux interrupt number. The host sets
+ * a vector pending and Linux's own entry code takes it from there.
  */
 #include <linux/interrupt.h>
 #include <linux/irq.h>
@@ -11,7 +11,11 @@
 #include <asm/ringlet.h>
 #include <asm/x86_init.h>
 
+#if CHAPTER >= 9
 #define VECTORS	(1 + RINGLET_LINES)	/* the timer's first, then the lines */
+#else
+#define VECTORS	1			/* the timer's */
+#endif
 
 static int first_irq __ro_after_init;
 
@@ -19,6 +23,7 @@ static void nothing(struct irq_data *data)
 {
 }
 
+#if CHAPTER >= 14
 static int set_affinity(struct irq_data *data, const struct cpumask *mask, bool force)
 {
 	unsigned int cpu = cpumask_any_and(mask, cpu_online_mask);
@@ -28,13 +33,16 @@ static int set_affinity(struct irq_data *data, const struct cpumask *mask, bool 
 	irq_data_update_effective_affinity(data, cpumask_of(cpu));
 	return ringlet_hypercall(RINGLET_HC_ROUTE_IRQ, data->irq - first_irq - 1, cpu, 0, 0);
 }
+#endif
 
 static struct irq_chip ringlet_chip = {
 	.name = "ringlet",
 	.irq_ack = nothing,
 	.irq_mask = nothing,
 	.irq_unmask = nothing,
+#if CHAPTER >= 14
 	.irq_set_affinity = set_affinity,
+#endif
 };
 
 /* The same vector means the same interrupt on every CPU. */
@@ -48,16 +56,16 @@ void ringlet_percpu_vectors(unsigned int cpu)
 
 static void __init ringlet_intr_init(void)
 {
-	int i;
-
 	native_init_IRQ();
 	first_irq = irq_alloc_descs(-1, 1, VECTORS, 0);
 	if (first_irq < 0)
 		panic("Ringlet: no interrupt numbers");
 	irq_set_chip_and_handler_name(first_irq, &ringlet_chip, handle_percpu_irq, "timer");
-	for (i = 1; i < VECTORS; i++)
+#if CHAPTER >= 9
+	for (int i = 1; i < VECTORS; i++)
 		irq_set_chip_and_handler_name(first_irq + i, &ringlet_chip, handle_edge_irq,
 					      "line");
+#endif
 	ringlet_percpu_vectors(0);
 }
 
@@ -66,6 +74,7 @@ int ringlet_timer_irq(void)
 	return first_irq;
 }
 
+#if CHAPTER >= 9
 /**
  * ringlet_irq() - Linux's number for an interrupt line of the host
  * @line:	0 to RINGLET_LINES - 1
@@ -77,6 +86,7 @@ int ringlet_irq(unsigned int line)
 	return line < RINGLET_LINES ? first_irq + 1 + line : -EINVAL;
 }
 EXPORT_SYMBOL_GPL(ringlet_irq);
+#endif
 
 void __init ringlet_init_irq(void)
 {

@@ -44,6 +44,7 @@ static void ringlet_flush_tlb_one_user(unsigned long address)
 	ringlet_hypercall(RINGLET_HC_FLUSH_PAGE, address, 0, 0, 0);
 }
 
+#if CHAPTER >= 12
 /**
  * ringlet_fill() - a page fault of ring 3: is it only the shadow's?
  * @address:	CR2
@@ -76,6 +77,7 @@ noinstr unsigned long ringlet_fill(unsigned long address, unsigned long error)
 		return error | X86_PF_PROT;
 	return ringlet_hypercall(RINGLET_HC_FILL, address, error, 0, 0) ? error : 0;
 }
+#endif
 
 void __init ringlet_init_mmu(void)
 {

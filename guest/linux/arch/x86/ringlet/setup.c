@@ -86,7 +86,10 @@ static int __init ringlet_pci_init(void)
 static void __init ringlet_arch_setup(void)
 {
 	disable_acpi();
+	ringlet_init_apic();
+#if CHAPTER >= 14
 	ringlet_init_smp();
+#endif
 	atomic_notifier_chain_register(&panic_notifier_list, &panic_block);
 }
 
@@ -119,6 +122,7 @@ static int __init ringlet_reserve_ports(void)
 }
 arch_initcall(ringlet_reserve_ports);
 
+#if CHAPTER >= 7
 /**
  * ringlet_device_page() - where the device page is
  *
@@ -129,6 +133,7 @@ phys_addr_t ringlet_device_page(void)
 	return is_guest ? ringlet_page()->device_page : 0;
 }
 EXPORT_SYMBOL_GPL(ringlet_device_page);
+#endif
 
 static void __init redirect(u8 *from, u8 *to)
 {
@@ -164,11 +169,13 @@ asmlinkage __visible void __init ringlet_start_kernel(unsigned long boot_params_
 	early_boot_irqs_disabled = true;
 	entries = (struct ringlet_entries) {
 		.syscall = (unsigned long)ringlet_entry_SYSCALL_64,
-		.user_fault = (unsigned long)ringlet_user_fault,
 		.user_return = (unsigned long)ringlet_user_return,
 		.user_return_end = (unsigned long)ringlet_user_return_end,
 		.kernel_return = (unsigned long)ringlet_kernel_return,
 		.kernel_return_end = (unsigned long)ringlet_kernel_return_end,
+#if CHAPTER >= 12
+		.user_fault = (unsigned long)ringlet_user_fault,
+#endif
 	};
 	ringlet_set_entries();
 

@@ -94,11 +94,16 @@ $(programs) &: $(call files,tests/programs) $(B)/packages-build
 
 # What the guest boots from
 
-$(B)/guest-disk.img: $(programs) $(call files,tools/rootfs/guest) tools/images $(B)/kernel.stamp
-	tools/images guest-disk $@ --kernel $(LINUX) $(programs)
+$(B)/guest-drivers/ringblk.ko: $(call files,guest/drivers) tools/module $(B)/kernel.stamp
+	mkdir -p $(@D)
+	tools/module $(LINUX) $(@D) guest/drivers
+	touch $@
 
-$(B)/guest-initrd: $(call files,tools/rootfs/initrd) tools/images $(B)/kernel.stamp
-	tools/images guest-initrd $@ --kernel $(LINUX)
+$(B)/guest-disk.img: $(programs) $(call files,tools/rootfs/guest) tools/images $(B)/guest-drivers/ringblk.ko
+	tools/images guest-disk $@ --kernel $(LINUX) --drivers $(B)/guest-drivers $(programs)
+
+$(B)/guest-initrd: $(call files,tools/rootfs/initrd) tools/images $(B)/guest-drivers/ringblk.ko
+	tools/images guest-initrd $@ --kernel $(LINUX) --drivers $(B)/guest-drivers
 
 # One folder per host kernel: bzImage, ringlet.ko, initramfs
 
@@ -119,7 +124,7 @@ headers-6.12-debian = $(B)/stock-6.12-debian/headers
 modules-6.12-debian = $(B)/stock-6.12-debian/modules
 
 $(B)/host-%/ringlet.ko: $(call files,host include/ringlet) tools/module $(B)/host-%/bzImage
-	tools/module $(headers-$*) $(@D)
+	tools/module $(headers-$*) $(@D) host
 	touch $@
 
 $(B)/host-%/initramfs: $(B)/host-%/ringlet.ko $(B)/launcher/ringlet $(B)/guest-disk.img $(B)/guest-initrd \

@@ -121,24 +121,27 @@ static enum action hc_set_kernel_gs(struct ringlet_vcpu *vcpu)
 	return done(vcpu, 0);
 }
 
+#if SOLUTION < 1300 || SOLUTION >= 1302
 /* A data segment for ring 3 and nothing else, or an empty entry. */
 static bool good_tls(const struct desc_struct *desc)
 {
 	return !desc->p || (desc->s && desc->dpl == 3 && !(desc->type & 8) && !desc->l);
 }
+#endif
 
 static enum action hc_load_tls(struct ringlet_vcpu *vcpu)
 {
 	u64 raw[] = { vcpu->regs.rbx, vcpu->regs.rcx, vcpu->regs.rdx };
 	struct desc_struct tls[ARRAY_SIZE(raw)];
-	unsigned int i;
 
 	memcpy(tls, raw, sizeof(tls));
-	for (i = 0; i < ARRAY_SIZE(tls); i++) {
+#if SOLUTION < 1300 || SOLUTION >= 1302
+	for (int i = 0; i < ARRAY_SIZE(tls); i++) {
 		if (!good_tls(&tls[i]))
 			return done(vcpu, -EINVAL);
 		tls[i].type |= 1;	/* accessed: the CPU must not write the GDT */
 	}
+#endif
 	memcpy(&vcpu->tables->gdt[GDT_ENTRY_TLS_MIN], tls, sizeof(tls));
 	return done(vcpu, 0);
 }

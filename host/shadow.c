@@ -94,6 +94,7 @@ static void drop_everything(struct shadow *shadow)
  */
 static u64 make_leaf(struct ringlet_vcpu *vcpu, u64 upper, u64 leaf, u64 gpa)
 {
+#if SOLUTION >= 404
 	void *page = vm_page(vcpu->vm, gpa, false);
 	u64 both = upper & leaf, entry;
 
@@ -104,6 +105,10 @@ static u64 make_leaf(struct ringlet_vcpu *vcpu, u64 upper, u64 leaf, u64 gpa)
 	if (both & _PAGE_RW && leaf & _PAGE_DIRTY && vm_page(vcpu->vm, gpa, true))
 		entry |= _PAGE_RW;
 	return entry;
+#else
+	EXERCISE("4.4");
+	return 0;
+#endif
 }
 
 #if CHAPTER >= 12
@@ -252,6 +257,7 @@ void shadow_flush_page(struct ringlet_vcpu *vcpu, u64 gva)
 	count(COUNT_FLUSH);
 	if (index_of(gva, 4) == SLOT_PML4_INDEX)
 		return;
+#if SOLUTION >= 406
 	for (level = 4; ; level--) {
 		entry = table + index_of(gva, level);
 		if (!*entry || level == 1)
@@ -261,6 +267,13 @@ void shadow_flush_page(struct ringlet_vcpu *vcpu, u64 gva)
 			break;
 	}
 	free_entry(shadow, entry, level);
+#else
+	/* Exercise 4.6: find what stands for the page, down from the root, and free that. */
+	EXERCISE("4.6");
+	entry = table;
+	level = 1;
+	free_entry(shadow, entry, level);
+#endif
 }
 
 #if CHAPTER >= 12
@@ -283,6 +296,7 @@ static u64 *get_table(struct shadow *shadow, u64 gva)
 	for (level = 4; level > 1; level--) {
 		u64 *entry = table + index_of(gva, level);
 
+#if SOLUTION >= 405
 		if (!*entry) {
 			struct page *page;
 
@@ -297,6 +311,13 @@ static u64 *get_table(struct shadow *shadow, u64 gva)
 				share(shadow, index_of(gva, 4), *entry);
 #endif
 		}
+#else
+		/* Exercise 4.5: is there no table yet? Take a free page for it. */
+		if (!*entry) {
+			EXERCISE("4.5");
+			return NULL;
+		}
+#endif
 		table = table_of(*entry);
 	}
 	return table;
@@ -347,8 +368,12 @@ int shadow_map(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk)
 	int ret;
 
 	walk->error = error & (X86_PF_WRITE | X86_PF_USER | X86_PF_INSTR);
-	if (index_of(gva, 4) == SLOT_PML4_INDEX || !is_canonical(gva))
+	if (!is_canonical(gva))
 		return -EFAULT;
+#if SOLUTION < 1300 || SOLUTION >= 1303
+	if (index_of(gva, 4) == SLOT_PML4_INDEX)
+		return -EFAULT;		/* the switcher's, whatever the guest's tables say */
+#endif
 	ret = guest_walk(vcpu, gva, error, walk);
 	if (ret)
 		return ret;
@@ -361,10 +386,15 @@ int shadow_map(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk)
 	}
 #endif
 	table = get_table(shadow, gva);
+#if SOLUTION >= 405
 	if (!table) {
 		drop_everything(shadow);
 		table = get_table(shadow, gva);
 	}
+#else
+	if (!table)
+		return -ENXIO;	/* Exercise 4.5, too: the shadow is full, but it is only a cache */
+#endif
 	trace_ringlet_fill(vcpu->id, gva, walk->gpa, walk->level);
 	count(COUNT_FILL);
 #if CHAPTER >= 12

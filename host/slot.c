@@ -226,8 +226,13 @@ static void map_block(struct ringlet_vcpu *vcpu)
 #if CHAPTER >= 5
 	guest[PTE_INDEX(0, 0)] = trap | RW_PAGE;	/* RINGLET_PAGE */
 #endif
+#if SOLUTION < 1300 || SOLUTION >= 1301
 	guest[PTE_INDEX(block, BLOCK_IDT)] = idt | R_PAGE;
 	guest[PTE_INDEX(block, BLOCK_TABLES)] = tables | R_PAGE;
+#else
+	guest[PTE_INDEX(block, BLOCK_IDT)] = idt | RW_PAGE;
+	guest[PTE_INDEX(block, BLOCK_TABLES)] = tables | RW_PAGE;
+#endif
 	guest[PTE_INDEX(block, BLOCK_TRAP)] = trap | RW_PAGE;
 	vcpu->slot = page_to_phys(vcpu->slot_pages[0]) | TABLE;
 }

@@ -149,7 +149,7 @@ static void note_host_cpu(struct ringlet_vcpu *vcpu)
 #if CHAPTER >= 6
 /*
  * A selector that our GDT has for ring 3, or null: anything else would fault
- * in the switcher. TLS entries count only while they are present.
+ * in the switcher.
  */
 static u16 checked_selector(struct ringlet_vcpu *vcpu, u16 selector)
 {
@@ -157,11 +157,15 @@ static u16 checked_selector(struct ringlet_vcpu *vcpu, u16 selector)
 
 	if (selector & 4 || index >= ARRAY_SIZE(vcpu->tables->gdt))
 		return 0;
+#if SOLUTION < 1300 || SOLUTION >= 1305
+	if (!vcpu->tables->gdt[index].p)
+		return 0;		/* a TLS entry may have gone since the load */
+#endif
 	if (index == RINGLET_KERNEL_DS >> 3)
 		return selector;
 	if (index == GDT_ENTRY_DEFAULT_USER_DS || index == GDT_ENTRY_CPUNODE ||
 	    (index >= GDT_ENTRY_TLS_MIN && index <= GDT_ENTRY_TLS_MAX))
-		return vcpu->tables->gdt[index].p ? selector | 3 : 0;
+		return selector | 3;
 	return 0;
 }
 #endif
@@ -174,7 +178,9 @@ static void sanitize(struct ringlet_vcpu *vcpu)
 
 	regs->cs = user ? __USER_CS : RINGLET_KERNEL_CS;
 	regs->ss = user ? __USER_DS : RINGLET_KERNEL_DS;
+#if SOLUTION < 1300 || SOLUTION >= 1304
 	regs->rflags &= RFLAGS_OF_GUEST;
+#endif
 	regs->rflags |= X86_EFLAGS_FIXED;
 #if CHAPTER >= 3
 	regs->rflags |= X86_EFLAGS_IF;	/* the host's interrupts end the run */

@@ -14,36 +14,66 @@
 #define UNPAGED_SIZE	(512ULL << PAGE_SHIFT)	/* what flat.c maps */
 
 /* Size of what one entry at @level maps. */
-static u64 level_size(int level)
+static inline u64 level_size(int level)
 {
 	return 1ULL << (12 + 9 * (level - 1));
 }
 
-static u64 *entry_at(struct ringlet_vcpu *vcpu, u64 table, u64 gva, int level)
+static inline u64 *entry_at(struct ringlet_vcpu *vcpu, u64 table, u64 gva, int level)
 {
 	u64 *page = vm_page(vcpu->vm, table, true);
 
 	return page ? page + (gva >> (12 + 9 * (level - 1)) & 511) : NULL;
 }
 
-static bool is_leaf(u64 entry, int level)
+static inline bool is_leaf(u64 entry, int level)
 {
 	return level == 1 || (level <= 3 && entry & _PAGE_PSE);
 }
 
-/* Does the access in @error break what the entries allow? */
-static bool refused(u64 upper, u64 error)
+/* The rights that are left below an entry: what it and all above it allow. */
+static u64 narrow(u64 upper, u64 entry)
 {
+#if SOLUTION >= 402
+	return (upper & entry & (_PAGE_USER | _PAGE_RW)) | ((upper | entry) & _PAGE_NX);
+#else
+	EXERCISE("4.2");	/* _PAGE_USER, _PAGE_RW and _PAGE_NX; nothing else */
+	return 0;
+#endif
+}
+
+/* Does the access in @error (W, U, I) break what the entries together allow? */
+static bool refused(u64 rights, u64 error)
+{
+#if SOLUTION >= 402
 	bool user = error & X86_PF_USER;
 
-	if (user && !(upper & _PAGE_USER))
+	if (user && !(rights & _PAGE_USER))
 		return true;
-	if (error & X86_PF_WRITE && !(upper & _PAGE_RW))
+	if (error & X86_PF_WRITE && !(rights & _PAGE_RW))
 		return true;		/* in ring 1 too: CR0.WP is 1 */
 	if (!(error & X86_PF_INSTR))
 		return false;
 	/* The host's SMEP is on, so it holds for the guest kernel as well. */
-	return upper & _PAGE_NX || (!user && upper & _PAGE_USER);
+	return rights & _PAGE_NX || (!user && rights & _PAGE_USER);
+#else
+	EXERCISE("4.2");
+	return true;
+#endif
+}
+
+/*
+ * Set accessed and dirty bits in an entry that was read as @entry. False: the
+ * guest has changed it since, so whatever we know is worth nothing.
+ */
+static bool mark(u64 *place, u64 entry, u64 bits)
+{
+#if SOLUTION >= 403
+	return !(bits & ~entry) || cmpxchg(place, entry, entry | bits) == entry;
+#else
+	EXERCISE("4.3");
+	return true;
+#endif
 }
 
 /* Without page tables of its own the guest has what flat.c gives ring 1. */
@@ -69,7 +99,7 @@ static int walk_unpaged(u64 gva, u64 error, struct walk *walk)
  */
 int guest_walk(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk)
 {
-	u64 table, entry, want, *place;
+	u64 table, entry, bits, *place;
 	int level;
 
 	error &= X86_PF_WRITE | X86_PF_USER | X86_PF_INSTR;
@@ -80,40 +110,53 @@ restart:
 	walk->upper = _PAGE_USER | _PAGE_RW;
 	walk->error = error;
 	for (level = 4; ; level--) {
+#if SOLUTION >= 401
 		place = entry_at(vcpu, table, gva, level);
 		if (!place)
 			return -ENXIO;
 		entry = READ_ONCE(*place);
 		if (!(entry & _PAGE_PRESENT))
 			return -EFAULT;
-		walk->error = error | X86_PF_PROT;
 		if (level == 4 && entry & _PAGE_PSE) {
-			walk->error |= X86_PF_RSVD;
+			walk->error |= X86_PF_PROT | X86_PF_RSVD;
 			return -EFAULT;
 		}
-		walk->error = error;
 		if (is_leaf(entry, level))
 			break;
-		walk->upper &= entry | _PAGE_NX;
-		walk->upper |= entry & _PAGE_NX;
-		if (!(entry & _PAGE_ACCESSED) &&
-		    cmpxchg(place, entry, entry | _PAGE_ACCESSED) != entry)
+		walk->upper = narrow(walk->upper, entry);
+		if (!mark(place, entry, _PAGE_ACCESSED))
 			goto restart;
 		table = entry & ENTRY_ADDRESS;
+#else
+		/*
+		 * Exercise 4.1: one level of the walk. Break at the leaf with
+		 * @place, @entry, @level and @table as above.
+		 */
+		EXERCISE("4.1");
+		return -ENXIO;
+#endif
 	}
 
-	if (refused((walk->upper & entry) | ((walk->upper | entry) & _PAGE_NX), error)) {
+	if (refused(narrow(walk->upper, entry), error)) {
 		walk->error |= X86_PF_PROT;
 		return -EFAULT;
 	}
-	want = entry | _PAGE_ACCESSED | (error & X86_PF_WRITE ? _PAGE_DIRTY : 0);
-	if (want != entry && cmpxchg(place, entry, want) != entry)
+#if SOLUTION >= 403
+	bits = _PAGE_ACCESSED | (error & X86_PF_WRITE ? _PAGE_DIRTY : 0);
+#else
+	bits = 0;	/* Exercise 4.3, too: which bits does this access set in a leaf? */
+#endif
+	if (!mark(place, entry, bits))
 		goto restart;
-	walk->leaf = want;
+	walk->leaf = entry | bits;
 	walk->level = level;
 	walk->table = table;
+#if SOLUTION >= 401
 	walk->gpa = (entry & ENTRY_ADDRESS & ~(level_size(level) - 1)) |
 		    (gva & (level_size(level) - 1) & PAGE_MASK);
+#else
+	EXERCISE("4.1");	/* walk->gpa; a leaf may be larger than a page */
+#endif
 	return 0;
 }
 
@@ -139,8 +182,7 @@ const u64 *guest_table(struct ringlet_vcpu *vcpu, u64 gva, u64 *upper)
 		entry = READ_ONCE(*place);
 		if (!(entry & _PAGE_PRESENT) || entry & _PAGE_PSE)
 			return NULL;
-		*upper &= entry | _PAGE_NX;
-		*upper |= entry & _PAGE_NX;
+		*upper = narrow(*upper, entry);
 	}
 	return vm_page(vcpu->vm, entry & ENTRY_ADDRESS, false);
 }

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The console (chapter 9; virtio 1.2, 5.3): one port, queue 0 to the guest and
+ * The console (chapter 7, served: 9; virtio 1.2, 5.3): one port, queue 0 to the guest and
  * queue 1 from it. Bytes come from term_input(), which is the terminal behind
  * its escape keys or plain stdin, and go to stdout.
  */
-#include <poll.h>
 #include <string.h>
+#if CHAPTER >= 9
+#include <poll.h>
 #include <unistd.h>
+#endif
 #include <linux/virtio_console.h>
 #include "virtio.h"
 
+#if CHAPTER >= 9
 #define CHUNK 512	/* stdout that polls ready takes so much without blocking */
 
 enum { QUEUE_RX, QUEUE_TX };
 
-static struct device console;
 static int input;	/* term_input(), from set-up on */
 
 /* Only now is there a buffer to read into, so nothing is read and then lost. */
@@ -62,6 +64,9 @@ static void serve_tx(struct virtqueue *vq)
 		queue_push(vq, chain.head, 0);
 	}
 }
+#endif
+
+static struct device console;
 
 static struct virtio_console_config window(void)
 {
@@ -87,8 +92,10 @@ void console_resized(void)
 
 static const struct device_type console_type = {
 	.id = VIRTIO_ID_CONSOLE,
+#if CHAPTER >= 9
 	.queues = 2,
 	.serve = { [QUEUE_RX] = serve_rx, [QUEUE_TX] = serve_tx },
+#endif
 };
 
 /**
@@ -101,7 +108,9 @@ void console_add(struct vm *vm, char *argument)
 	struct virtio_console_config config = window();
 
 	(void)argument;
+#if CHAPTER >= 9
 	input = term_input();
+#endif
 	console.type = &console_type;
 	strcpy(console.name, "console");
 	device_add(vm, &console, BIT(VIRTIO_CONSOLE_F_SIZE), &config, sizeof(config));

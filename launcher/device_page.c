@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#if CHAPTER >= 9
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#endif
 #include "virtio.h"
 
 #define VENDOR_ID	0x54454c52	/* "RLET" */
@@ -17,8 +19,14 @@
 #define STATUS_OF_DRIVER (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | \
 			  VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK | \
 			  VIRTIO_CONFIG_S_FAILED)
+#if CHAPTER >= 9
 #define TRANSPORT_FEATURES (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
 			    BIT(VIRTIO_RING_F_EVENT_IDX))
+#elif CHAPTER >= 8
+#define TRANSPORT_FEATURES (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC))
+#else
+#define TRANSPORT_FEATURES BIT(VIRTIO_F_VERSION_1)
+#endif
 
 /* Queue threads set NEEDS_RESET while a vCPU sets other bits: atomics only. */
 static u8 get_status(const struct device *device)
@@ -31,6 +39,7 @@ static void add_status(struct device *device, u8 bits)
 	__atomic_fetch_or(&device->record->status, bits, __ATOMIC_SEQ_CST);
 }
 
+#if CHAPTER >= 9
 /**
  * line_raise() - raise an interrupt line of the guest
  * @vm:		the guest
@@ -52,6 +61,7 @@ static u16 line_alloc(struct vm *vm)
 	vm->line_fd[vm->nr_lines] = fd;
 	return vm->nr_lines++;
 }
+#endif
 
 /**
  * device_page_init() - lay out an empty page behind the RAM
@@ -64,10 +74,13 @@ void device_page_init(struct vm *vm)
 		.magic = RINGLET_DEVICE_MAGIC,
 		.version = 1,
 		.length = sizeof(*vm->page),
+#if CHAPTER >= 9
 		.irq = line_alloc(vm),
+#endif
 	};
 }
 
+#if CHAPTER >= 8
 static void queue_init(struct device *device, unsigned int number,
 		       struct ringlet_device_queue *record)
 {
@@ -75,13 +88,16 @@ static void queue_init(struct device *device, unsigned int number,
 
 	vq->device = device;
 	vq->memory = &device->vm->memory;
+	record->size = QUEUE_SIZE;
+#if CHAPTER >= 9
 	vq->line = line_alloc(device->vm);
 	vq->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vq->kick < 0)
 		die(EXIT_HOST, "eventfd: %m; raise the limit (ulimit -n) or give fewer devices");
-	record->size = QUEUE_SIZE;
 	record->irq = vq->line;
+#endif
 }
+#endif
 
 /**
  * device_add() - append a device to the page
@@ -110,7 +126,9 @@ void device_add(struct vm *vm, struct device *device, u64 features,
 		.queues = type->queues,
 		.config_length = config_length,
 		.features = features | TRANSPORT_FEATURES,
+#if CHAPTER >= 9
 		.config_irq = line_alloc(vm),
+#endif
 	};
 	device->vm = vm;
 	device->record = record;
@@ -118,17 +136,21 @@ void device_add(struct vm *vm, struct device *device, u64 features,
 	memcpy(device->config, config, config_length);
 	pthread_mutex_init(&device->lock, NULL);
 	pthread_mutex_init(&device->config_lock, NULL);
+#if CHAPTER >= 8
 	for (unsigned int i = 0; i < type->queues; i++)
 		queue_init(device, i, &queues[i]);
+#endif
 	vm->devices[vm->page->count++] = device;
 	vm->page->length += length;
 }
 
+#if CHAPTER >= 9
 static void raise_config(struct device *device)
 {
 	if (get_status(device) & VIRTIO_CONFIG_S_DRIVER_OK)
 		line_raise(device->vm, device->record->config_irq);
 }
+#endif
 
 /**
  * device_config() - the device changes its config space
@@ -153,7 +175,9 @@ void device_config(struct device *device, u64 offset, const void *bytes, u64 len
 	memcpy(device->config + offset, bytes, length);
 	__atomic_store_n(generation, *generation + 1, __ATOMIC_SEQ_CST);
 	pthread_mutex_unlock(&device->config_lock);
+#if CHAPTER >= 9
 	raise_config(device);
+#endif
 }
 
 /**
@@ -166,7 +190,9 @@ void device_broken(struct device *device, const char *why)
 	if (!(get_status(device) & VIRTIO_CONFIG_S_NEEDS_RESET))
 		warn("%s: %s; stopped until the guest resets it", device->name, why);
 	add_status(device, VIRTIO_CONFIG_S_NEEDS_RESET);
+#if CHAPTER >= 9
 	raise_config(device);
+#endif
 }
 
 static bool features_acceptable(const struct device *device)
@@ -184,13 +210,15 @@ static void negotiated(struct device *device)
 		device->type->negotiated(device);
 }
 
-static void start_queues(struct device *device)
+static void start_device(struct device *device)
 {
 	/* First the status: a queue may need to be believed broken at once. */
 	add_status(device, VIRTIO_CONFIG_S_DRIVER_OK);
+#if CHAPTER >= 8
 	for (unsigned int i = 0; i < device->type->queues; i++)
 		if (queue_start(&device->queues[i]))
 			device_broken(device, "the host has no room for another thread");
+#endif
 }
 
 /* A step that the driver may not take yet leaves its bit unset. */
@@ -208,7 +236,7 @@ static s64 hc_status(struct device *device, const u64 *args)
 	}
 	if (wanted & VIRTIO_CONFIG_S_DRIVER_OK &&
 	    get_status(device) & VIRTIO_CONFIG_S_FEATURES_OK)
-		start_queues(device);
+		start_device(device);
 	return get_status(device);
 }
 
@@ -216,9 +244,13 @@ static s64 hc_status(struct device *device, const u64 *args)
 static s64 hc_reset(struct device *device, const u64 *args)
 {
 	(void)args;
+#if CHAPTER >= 8
 	for (unsigned int i = 0; i < device->type->queues; i++)
 		queue_stop(&device->queues[i]);
+#endif
+#if CHAPTER >= 9
 	/* From here on raise_config() is silent. */
+#endif
 	__atomic_store_n(&device->record->status, 0, __ATOMIC_SEQ_CST);
 	device->features = 0;
 	negotiated(device);
@@ -233,6 +265,7 @@ static s64 hc_features(struct device *device, const u64 *args)
 	return 0;
 }
 
+#if CHAPTER >= 8
 static s64 hc_queue(struct device *device, const u64 *args)
 {
 	u8 status = get_status(device);
@@ -253,6 +286,7 @@ static s64 hc_queue(struct device *device, const u64 *args)
 	}
 	return queue_setup(&device->queues[args[1]], &setup);
 }
+#endif
 
 static s64 hc_config(struct device *device, const u64 *args)
 {
@@ -266,6 +300,7 @@ static s64 hc_config(struct device *device, const u64 *args)
 	return device->type->config_write(device, offset, length, args[2]);
 }
 
+#if CHAPTER >= 9
 static s64 hc_notify(struct device *device, const u64 *args)
 {
 	if (args[1] >= device->type->queues)
@@ -273,18 +308,23 @@ static s64 hc_notify(struct device *device, const u64 *args)
 	eventfd_write(device->queues[args[1]].kick, 1);
 	return 0;
 }
+#endif
 
 static s64 (*const transport[RINGLET_HC_COUNT])(struct device *device, const u64 *args) = {
-	[RINGLET_HC_DEVICE_STATUS]	= hc_status,		/* chapter 7 */
+	[RINGLET_HC_DEVICE_STATUS]	= hc_status,
 	[RINGLET_HC_DEVICE_RESET]	= hc_reset,
 	[RINGLET_HC_DEVICE_FEATURES]	= hc_features,
 	[RINGLET_HC_DEVICE_CONFIG]	= hc_config,
-	[RINGLET_HC_DEVICE_QUEUE]	= hc_queue,		/* chapter 8 */
-	[RINGLET_HC_NOTIFY]		= hc_notify,		/* chapter 9: only before it is bound */
+#if CHAPTER >= 8
+	[RINGLET_HC_DEVICE_QUEUE]	= hc_queue,
+#endif
+#if CHAPTER >= 9
+	[RINGLET_HC_NOTIFY]		= hc_notify,		/* only before it is bound */
+#endif
 };
 
 /**
- * device_hypercall() - hypercalls 16-21
+ * device_hypercall() - the transport's hypercalls
  * @vm:		the guest
  * @number:	a row of the table above
  * @args:	the guest's; the first is the device
@@ -305,6 +345,7 @@ s64 device_hypercall(struct vm *vm, u32 number, const u64 *args)
 	return result;
 }
 
+#if CHAPTER >= 9
 static void bind_eventfd(struct vm *vm, unsigned long request, u32 device, u32 index, int fd)
 {
 	struct ringlet_eventfd bound = { .device = device, .index = index, .fd = fd };
@@ -326,6 +367,7 @@ void devices_bind(struct vm *vm)
 		for (unsigned int q = 0; q < vm->devices[d]->type->queues; q++)
 			bind_eventfd(vm, RINGLET_NOTIFY_FD, d, q, vm->devices[d]->queues[q].kick);
 }
+#endif
 
 /**
  * devices_close() - the end: finish what is in flight, make it durable

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The entropy device (chapter 8; virtio 1.2, 5.4): the smallest there is. One
+ * The entropy device (chapter 7, served: 8; virtio 1.2, 5.4): the smallest there is. One
  * queue; each request is filled with random bytes of the host.
  */
+#if CHAPTER >= 8
 #include <sys/random.h>
+#endif
 #include "virtio.h"
 
+#if CHAPTER >= 8
 #define BYTES_MAX 256	/* getrandom() gives so many at once, without a gap */
 
 static void serve(struct virtqueue *vq)
@@ -19,11 +22,14 @@ static void serve(struct virtqueue *vq)
 		queue_push(vq, chain.head, n > 0 ? chain_write(&chain, bytes, n) : 0);
 	}
 }
+#endif
 
 static const struct device_type entropy_type = {
 	.id = VIRTIO_ID_RNG,
+#if CHAPTER >= 8
 	.queues = 1,
 	.serve = { serve },
+#endif
 };
 
 /**

@@ -117,10 +117,10 @@ struct vm {
 #if CHAPTER >= 7
 	struct ringlet_device_page *page;	/* behind the RAM */
 	struct device *devices[RINGLET_MAX_DEVICES];	/* @page->count of them */
-	unsigned int nr_lines;		/* interrupt lines in use */
 #endif
 #if CHAPTER >= 9
 	int line_fd[RINGLET_LINES];	/* eventfd per interrupt line */
+	unsigned int nr_lines;		/* those in use */
 #endif
 };
 
@@ -166,11 +166,13 @@ void vcpu_stop(struct vcpu *vcpu);
 #if CHAPTER >= 2
 void term_print(struct vm *vm, const char *bytes, size_t length);
 #endif
+#if CHAPTER >= 7
+void term_size(u16 *columns, u16 *rows);
+#endif
 #if CHAPTER >= 9
 bool term_raw(void);
 void term_restore(void);
 void term_read(struct vm *vm);
-void term_size(u16 *columns, u16 *rows);
 int term_input(void);
 #endif
 

@@ -28,11 +28,9 @@ static const struct option long_options[] = {
 	{ "initrd",	required_argument,	NULL, 'i' },
 	{ "mem",	required_argument,	NULL, 'm' },
 	{ "params",	required_argument,	NULL, 'p' },
-#if CHAPTER >= 8
+#if CHAPTER >= 7
 	{ "rng",	no_argument,		NULL, OPT_RNG },
 	{ "no-rng",	no_argument,		NULL, OPT_NO_RNG },
-#endif
-#if CHAPTER >= 9
 	{ "console",	required_argument,	NULL, OPT_CONSOLE },
 #endif
 #if CHAPTER >= 10
@@ -68,10 +66,8 @@ static const char usage[] =
 "  -n, --network tap=NAME[,mac=MAC] | socket=PATH[,mac=MAC] | none\n"
 "                          network card; may be repeated\n"
 #endif
-#if CHAPTER >= 9
+#if CHAPTER >= 7
 "      --console on|off    virtio console on stdin and stdout (default on)\n"
-#endif
-#if CHAPTER >= 8
 "      --rng, --no-rng     virtio entropy source (default on)\n"
 #endif
 "      --no-reboot         end with code 3 instead of starting the guest again\n"
@@ -100,7 +96,7 @@ static unsigned int number(const char *option, const char *text, unsigned int mi
 	return value;
 }
 
-#if CHAPTER >= 8
+#if CHAPTER >= 7
 static void add_device(struct options *options, char kind, char *argument)
 {
 	if (options->nr_devices == ARRAY_SIZE(options->devices))
@@ -108,9 +104,7 @@ static void add_device(struct options *options, char kind, char *argument)
 		    ARRAY_SIZE(options->devices));
 	options->devices[options->nr_devices++] = (struct device_option){ kind, argument };
 }
-#endif
 
-#if CHAPTER >= 9
 static bool on_or_off(const char *option, const char *text)
 {
 	if (strcmp(text, "on") && strcmp(text, "off"))
@@ -148,11 +142,8 @@ bool next_suboption(char **rest, char **name, char **value)
  */
 void options_parse(struct options *options, int argc, char **argv)
 {
-#if CHAPTER >= 8
-	bool rng = true;
-#endif
-#if CHAPTER >= 9
-	bool console = true;
+#if CHAPTER >= 7
+	bool console = true, rng = true;
 #endif
 	int c;
 
@@ -163,11 +154,9 @@ void options_parse(struct options *options, int argc, char **argv)
 		case 'i': options->initrd = optarg; break;
 		case 'm': options->megabytes = number("-m", optarg, 2, 4096); break;
 		case 'p': options->cmdline = optarg; break;
-#if CHAPTER >= 8
+#if CHAPTER >= 7
 		case OPT_RNG: rng = true; break;
 		case OPT_NO_RNG: rng = false; break;
-#endif
-#if CHAPTER >= 9
 		case OPT_CONSOLE: console = on_or_off("--console", optarg); break;
 #endif
 #if CHAPTER >= 10
@@ -196,11 +185,9 @@ void options_parse(struct options *options, int argc, char **argv)
 		    argv[optind]);
 	if (!options->kernel)
 		die(EXIT_USAGE, "no kernel: say -k vmlinux");
-#if CHAPTER >= 9
+#if CHAPTER >= 7
 	if (console)
 		add_device(options, 'c', NULL);
-#endif
-#if CHAPTER >= 8
 	if (rng)
 		add_device(options, 'r', NULL);
 #endif

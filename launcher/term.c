@@ -7,11 +7,13 @@
  */
 #include <errno.h>
 #include <unistd.h>
+#if CHAPTER >= 7
+#include <sys/ioctl.h>
+#endif
 #if CHAPTER >= 9
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <termios.h>
 #endif
 #include "launcher.h"
@@ -34,6 +36,21 @@ void term_print(struct vm *vm, const char *bytes, size_t length)
 		}
 	}
 }
+
+#if CHAPTER >= 7
+/**
+ * term_size() - how large the window is
+ * @columns, @rows: 0 if nobody knows
+ */
+void term_size(u16 *columns, u16 *rows)
+{
+	struct winsize size = { .ws_col = 0 };
+
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+	*columns = size.ws_col;
+	*rows = size.ws_row;
+}
+#endif
 
 #if CHAPTER >= 9
 #define CTRL_A 1
@@ -145,18 +162,5 @@ void term_read(struct vm *vm)
 		vm_end(vm, EXIT_USER, "the terminal is gone");
 	for (ssize_t i = 0; i < n; i++)
 		handle_key(vm, keys[i]);
-}
-
-/**
- * term_size() - how large the window is
- * @columns, @rows: 0 if nobody knows
- */
-void term_size(u16 *columns, u16 *rows)
-{
-	struct winsize size = { .ws_col = 0 };
-
-	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
-	*columns = size.ws_col;
-	*rows = size.ws_row;
 }
 #endif

@@ -9,21 +9,32 @@
  * until reset (device_broken()): nothing else suffers.
  */
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
+#if CHAPTER >= 9
+#include <poll.h>
 #include <sys/eventfd.h>
+#else
+#include <unistd.h>
+#endif
 #include "virtio.h"
 
-#define BATCH		16		/* requests per interrupt under load */
 #define CHAIN_BYTES	(1ULL << 32)	/* 2.7.5: no chain is longer */
+#if CHAPTER >= 9
+#define BATCH		16		/* requests per interrupt under load */
+#else
+#define POLL_US		1000		/* nobody kicks yet: look so often */
+#endif
 
 /* One access each, never repeated or torn by the compiler. */
 #define load(p)			__atomic_load_n(p, __ATOMIC_RELAXED)
 #define load_acquire(p)		__atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define store(p, v)		__atomic_store_n(p, v, __ATOMIC_RELAXED)
 #define store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
+#if CHAPTER >= 9
 #define fence()			atomic_thread_fence(memory_order_seq_cst)
+#endif
 
+#if CHAPTER >= 9
 /* 2.7.10: the two event indexes stand behind the rings. */
 static u16 *used_event(struct virtqueue *vq)
 {
@@ -34,6 +45,7 @@ static u16 *avail_event(struct virtqueue *vq)
 {
 	return (u16 *)&vq->used->ring[vq->size];
 }
+#endif
 
 /**
  * queue_setup() - take a queue as the driver laid it out
@@ -59,15 +71,19 @@ int queue_setup(struct virtqueue *vq, const struct ringlet_queue *setup)
 			     sizeof(*vq->used) + size * sizeof(*vq->used->ring) + sizeof(u16));
 	if (!vq->desc || !vq->avail || !vq->used)
 		return -EINVAL;
-	vq->event_idx = vq->device->features & BIT(VIRTIO_RING_F_EVENT_IDX);
 	vq->indirect = vq->device->features & BIT(VIRTIO_RING_F_INDIRECT_DESC);
-	vq->last_avail = vq->next_used = vq->published = vq->signalled = 0;
+#if CHAPTER >= 9
+	vq->event_idx = vq->device->features & BIT(VIRTIO_RING_F_EVENT_IDX);
+	vq->signalled = 0;
+#endif
+	vq->last_avail = vq->next_used = vq->published = 0;
 	vq->broken = false;
 	memset(vq->in_flight, 0, sizeof(vq->in_flight));
 	vq->size = size;
 	return 0;
 }
 
+#if CHAPTER >= 9
 /* "No need to kick me". With EVENT_IDX an old avail_event says that by itself. */
 static void kicks_off(struct virtqueue *vq)
 {
@@ -89,12 +105,15 @@ static bool kicks_on(struct virtqueue *vq)
 	fence();
 	return load(&vq->avail->idx) != vq->last_avail;
 }
+#endif
 
 static void *queue_thread(void *argument)
 {
 	struct virtqueue *vq = argument;
 
+#if CHAPTER >= 9
 	kicks_off(vq);
+#endif
 	vq->device->type->serve[vq - vq->device->queues](vq);
 	return NULL;
 }
@@ -123,18 +142,25 @@ int queue_start(struct virtqueue *vq)
  */
 void queue_stop(struct virtqueue *vq)
 {
+#if CHAPTER >= 9
 	eventfd_t kicks;
+#endif
 
 	if (vq->running) {
 		atomic_store(&vq->stop, true);
+#if CHAPTER >= 9
 		eventfd_write(vq->kick, 1);
+#endif
 		pthread_join(vq->thread, NULL);
 		vq->running = false;
 	}
+#if CHAPTER >= 9
 	eventfd_read(vq->kick, &kicks);
+#endif
 	vq->size = 0;
 }
 
+#if CHAPTER >= 9
 /**
  * queue_wait() - sleep until a kick, or until a backend is ready
  * @vq:		the caller's queue
@@ -153,6 +179,7 @@ bool queue_wait(struct virtqueue *vq, int fd, short events)
 		eventfd_read(vq->kick, &kicks);
 	return !atomic_load(&vq->stop);
 }
+#endif
 
 static bool give_up(struct virtqueue *vq, const char *why)
 {
@@ -277,19 +304,23 @@ static bool queue_pop(struct virtqueue *vq, struct chain *chain)
  * @vq:		the caller's queue
  * @chain:	to be filled in
  *
- * Before it sleeps it tells the driver of what was pushed. Return: false if the
- * thread is to leave.
+ * From chapter 9 on it tells the driver of what was pushed before it sleeps.
+ * Return: false if the thread is to leave.
  */
 bool queue_next(struct virtqueue *vq, struct chain *chain)
 {
 	while (!atomic_load(&vq->stop)) {
 		if (queue_pop(vq, chain))
 			return true;
+#if CHAPTER >= 9
 		queue_interrupt(vq);
 		if (!vq->broken && kicks_on(vq))
 			continue;
 		queue_wait(vq, -1, 0);
 		kicks_off(vq);
+#else
+		usleep(POLL_US);
+#endif
 	}
 	return false;
 }
@@ -322,8 +353,10 @@ void queue_publish(struct virtqueue *vq)
 	 */
 	vq->published = vq->next_used;
 	store_release(&vq->used->idx, vq->published);
+#if CHAPTER >= 9
 	if ((u16)(vq->published - vq->signalled) >= BATCH)
 		queue_interrupt(vq);
+#endif
 }
 
 /**
@@ -338,6 +371,7 @@ void queue_push(struct virtqueue *vq, u16 head, u32 length)
 	queue_publish(vq);
 }
 
+#if CHAPTER >= 9
 /**
  * queue_interrupt() - tell the driver of what was pushed, if it wants to know
  * @vq:		the caller's queue
@@ -359,6 +393,7 @@ void queue_interrupt(struct virtqueue *vq)
 	    !(load(&vq->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT))
 		line_raise(vq->device->vm, vq->line);
 }
+#endif
 
 /**
  * iov_advance() - drop bytes from the front of a list of buffers

@@ -30,12 +30,8 @@ static const struct {
 	char kind;
 	void (*add)(struct vm *vm, char *argument);
 } device_kinds[] = {
-#if CHAPTER >= 8
 	{ 'r', entropy_add },
-#endif
-#if CHAPTER >= 9
 	{ 'c', console_add },
-#endif
 #if CHAPTER >= 10
 	{ 'n', net_add },
 #endif
@@ -136,7 +132,7 @@ static void handle_signal(struct vm *vm, int fd)
 
 	if (read(fd, &info, sizeof(info)) != sizeof(info))
 		return;
-#if CHAPTER >= 9
+#if CHAPTER >= 7
 	if (info.ssi_signo == SIGWINCH) {
 		console_resized();
 		return;
@@ -181,7 +177,7 @@ static int catch_signals(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
-#if CHAPTER >= 9
+#if CHAPTER >= 7
 	sigaddset(&set, SIGWINCH);
 #endif
 	fd = signalfd(-1, &set, SFD_CLOEXEC);

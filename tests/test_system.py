@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The whole system: guests on all hosts, what they compute, what they leave behind. Each test says what it guards; the
 one-line break that turns it red is named where it is not plain."""
+import re
 import threading
 
 import pytest
@@ -85,15 +86,18 @@ def test_disk_survives_a_reboot_of_the_guest(host):
     host.check("rm /tmp/reboot.img")
 
 
-def test_tcp_both_ways_with_checksums(host):
-    """Guards receive and transmit of virtio-net with offloads (red: forget VIRTIO_NET_HDR_F_NEEDS_CSUM either way)."""
-    host.check("tap-up; mkdir -p /tmp/www; head -c 3000000 /dev/urandom > /tmp/www/down; "
-               "httpd -p 10.0.0.1:8080 -h /tmp/www")
+@pytest.mark.parametrize("drivers", ["stock", "ring"])
+def test_tcp_both_ways_with_checksums(host, drivers):
+    """Guards receive and transmit of virtio-net with offloads (red: forget VIRTIO_NET_HDR_F_NEEDS_CSUM either way), and of
+    ringnet without (red: give the device back the buffer that went up)."""
+    host.check("tap-up; mkdir -p /tmp/www; head -c 3000000 /dev/urandom > /tmp/www/down; rm -f /tmp/open /tmp/up*; "
+               "netstat -ltn | grep -q :8080 || httpd -p 10.0.0.1:8080 -h /tmp/www")
     expected = host.check("sha256sum < /tmp/www/down").split()[0]
     # Its stdin must not end, or nc tells the guest that nothing more comes and the guest goes before all is sent.
     host.check("mkfifo /tmp/open; (nc -l -p 5000 <> /tmp/open > /tmp/up; echo done > /tmp/up.done) >/dev/null 2>&1 &")
     result = host.in_guest("wget -q -O /tmp/f http://10.0.0.1:8080/down && sha256sum < /tmp/f && "
-                           "head -c 3000000 /dev/urandom > /tmp/u && sha256sum < /tmp/u && nc 10.0.0.1 5000 < /tmp/u")
+                           "head -c 3000000 /dev/urandom > /tmp/u && sha256sum < /tmp/u && nc 10.0.0.1 5000 < /tmp/u",
+                           cpus=2, prefix=f"DRIVERS={drivers}")
     assert result.status == 0, result
     sums = [word for word in result.output.split() if len(word) == 64]
     assert sums[0] == expected
@@ -106,6 +110,111 @@ def test_modules_load_and_unload_in_the_guest(host):
     result = host.in_guest("for i in 1 2 3; do rmmod virtio_net && insmod /lib/modules/virtio_net.ko || exit 1; done; "
                            "ip addr add 10.0.0.2/24 dev eth0; ip link set eth0 up; ping -c 2 10.0.0.1 && "
                            "insmod /lib/modules/loop.ko && rmmod loop && ! dmesg | grep -E 'WARNING|BUG'")
+    assert result.status == 0, result
+
+
+def test_the_tour_with_the_kits_own_drivers(host):
+    """Guards DRIVERS=ring from the command line to the status disk (red: load order-stock)."""
+    result = host.run("DRIVERS=ring tour", 120)
+    assert result.status == 0 and "root on /dev/rba" in result.output, result
+    result = host.run("DRIVERS=bell guest")
+    assert result.status == 2 and "DRIVERS=bell" in result.output, result
+
+
+def test_ringblk_moves_the_right_bytes(host):
+    """Guards ringblk's requests, three writers at a time on 2 vCPUs, against the image itself (red: let fill_header()
+    leave out the sector), flushes (red: drop BLK_FEAT_WRITE_CACHE) and the read-only disk (red: drop set_disk_ro())."""
+    # An odd number of sectors, so that the kernel reads and writes by the sector.
+    host.check("head -c $((49153 * 512)) /dev/urandom > /tmp/a.img; cp /tmp/a.img /tmp/b.img")
+    result = host.in_guest("""set -e
+        blockdev --getro /dev/rbd
+        ! echo no > /dev/rbd
+        for at in 0 4 8; do dd if=/dev/rbd of=/dev/rbc bs=512 count=8192 skip=$((at * 2048)) seek=$((at * 2048 + 24576)) & done
+        wait
+        dd if=/dev/rbd of=/dev/rbc bs=1M skip=8 seek=4 count=2
+        dd if=/dev/rbd of=/dev/rbc bs=512 skip=2 seek=7 count=3 conv=fsync
+        echo flushes $(awk '{print $16}' /sys/block/rbc/stat)
+        echo 3 > /proc/sys/vm/drop_caches
+        sha256sum /dev/rbc /dev/rbd
+        dmesg | grep -E 'I/O error|WARNING|BUG' || true""", cpus=2, prefix="DRIVERS=ring",
+                           options="-d /tmp/a.img -d /tmp/b.img,ro")
+    assert result.status == 0 and "Operation not permitted" in result.output, result
+    host.check("""cp /tmp/b.img /tmp/c.img
+        dd if=/tmp/b.img of=/tmp/c.img bs=1M seek=12 count=12 conv=notrunc
+        dd if=/tmp/b.img of=/tmp/c.img bs=1M skip=8 seek=4 count=2 conv=notrunc
+        dd if=/tmp/b.img of=/tmp/c.img bs=512 skip=2 seek=7 count=3 conv=notrunc""")
+    lines = result.output.split("\n")
+    assert lines[0] == "1" and "flushes 0" not in lines, result
+    assert "I/O error" not in result.output and "WARNING" not in result.output, result
+    for device, image in ("/dev/rbc", "/tmp/c.img"), ("/dev/rbd", "/tmp/b.img"):
+        assert f"{host.check(f'sha256sum < {image}').split()[0]}  {device}" in lines, (device, result)
+    host.check("cmp /tmp/a.img /tmp/c.img; rm /tmp/[abc].img")
+
+
+def test_the_kits_drivers_come_and_go(host):
+    """Guards removal, idle and under load, beside the kernel's own drivers (red: let ringblk_remove() reset the device
+    before del_gendisk(), ringnet_remove() skip the reset, or ringnet_open() not look at what came before)."""
+    host.check("truncate -s 8M /tmp/go.img; tap-up; (ping -i 0.1 10.0.0.2 >/dev/null 2>&1 & echo $! > /tmp/ping.pid)")
+    result = host.in_guest("""set -e
+        device=$(basename $(readlink /sys/block/vdc/device)) ring=/sys/bus/virtio/drivers/ringblk
+        echo $device > /sys/bus/virtio/drivers/virtio_blk/unbind
+        for i in 1 2 3; do
+            insmod /lib/modules/ringblk.ko
+            for at in 0 1 2 3; do
+                (while dd if=/dev/rba of=/dev/null bs=4k && blockdev --flushbufs /dev/rba; do :; done; echo reader ends) 2>&- &
+            done
+            sleep 0.2
+            echo $device > $ring/unbind
+            wait
+            echo $device > $ring/bind
+            dd if=/dev/rba of=/dev/null bs=1M 2>/dev/null
+            rmmod ringblk
+        done
+        rmmod virtio_net
+        for i in 1 2 3; do
+            insmod /lib/modules/ringnet.ko
+            ip addr add 10.0.0.2/24 dev eth0; ip link set eth0 up
+            (while ping -c 1 -W 1 -s 1400 10.0.0.1 >/dev/null 2>&1; do :; done; echo pinger ends) &
+            ping -c 2 -i 0.2 10.0.0.1
+            ip link set eth0 down; sleep 0.3; ip link set eth0 up
+            cd /sys/class/net/eth0/statistics; before=$(cat rx_packets)
+            sleep 0.4; [ $(cat rx_packets) -gt $before ]; cd /
+            ping -c 2 -i 0.2 10.0.0.1
+            rmmod ringnet
+        done
+        wait
+        insmod /lib/modules/virtio_net.ko
+        ! dmesg | grep -E 'WARNING|BUG|blocked for'""", cpus=2, options="-d /tmp/go.img")
+    host.check("kill $(cat /tmp/ping.pid)")
+    assert result.status == 0, result
+    assert (result.output.count("reader ends"), result.output.count("pinger ends")) == (12, 3), result
+
+
+def test_ringnet_waits_for_room_in_the_ring(host):
+    """Guards the stopped and woken transmit queue: 492 frames against a peer that stands still, then all of them out (red:
+    never wake it; or never stop it)."""
+    host.check("tap-up; mkfifo /tmp/hold; (nc -l -p 5001 </dev/null; kill -CONT $(cat /tmp/peer.pid)) >/dev/null 2>&1 &")
+    host.check(f"({GUEST} -d /guest/disk.img,ro -n socket=/tmp/peer <> /tmp/hold >/dev/null 2>&1 & echo $! > /tmp/peer.pid)\n"
+               "until [ -e /tmp/peer ]; do sleep 0.1; done; kill -STOP $(cat /tmp/peer.pid)")
+    result = host.in_guest("""ip addr add 10.1.0.2/24 dev eth1; ip link set eth1 up; arp -s 10.1.0.1 02:00:00:00:00:01
+        for i in $(seq 12); do ping -c 1 -W 1 -s 60000 10.1.0.1 >/dev/null & done; wait
+        cd /sys/class/net/eth1/statistics
+        echo $(cat tx_packets) at first; nc 10.0.0.1 5001 </dev/null
+        for i in $(seq 100); do [ $(cat tx_packets) -ge 492 ] && break; sleep 0.1; done
+        echo $(cat tx_packets) at last, $(cat tx_dropped) dropped""", prefix="DRIVERS=ring DISK=/guest/disk.img,ro",
+                           options="-n socket=/tmp/peer")
+    host.check("kill -9 $(cat /tmp/peer.pid); rm /tmp/hold")
+    assert result.status == 0, result
+    first, last = re.findall(r"^(\d+) at", result.output, re.M)
+    assert 256 <= int(first) < 492 and f"{last} at last, 0 dropped" in result.output and int(last) >= 492, result
+
+
+def test_ringnet_hears_that_the_link_is_down(host):
+    """Guards the interrupt for a changed configuration (red: drop schedule_work() from ringnet_config_changed())."""
+    host.check("tap-up; (until ping -c 1 -W 1 10.0.0.2; do :; done; ip link del tap0) >/dev/null 2>&1 &")
+    result = host.in_guest("[ $(cat /sys/class/net/eth0/carrier) = 1 ] || exit 2; for i in $(seq 100); do "
+                           "[ $(cat /sys/class/net/eth0/carrier) = 0 ] && exit 0; sleep 0.1; done; exit 1",
+                           prefix="DRIVERS=ring")
     assert result.status == 0, result
 
 

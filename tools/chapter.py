@@ -11,9 +11,12 @@ chapter sizes          lines of code that each step adds
 Conditionals: `#if CHAPTER >= n` for what a file grows by, `#if SOLUTION >= nmm` for what a student writes in exercise
 n.mm, with what they find instead behind `#else`. unifdef resolves both; a tree keeps none."""
 import difflib
+import fcntl
 import fnmatch
+import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -26,7 +29,10 @@ from machine import Failure, Machine
 LAST = 14
 SOLVED = 9999  # every exercise
 STEP_LINES = 400
-TOPS = "chapters host guest launcher include".split()
+# What a guest's initrd loads if the tree has the file.
+DRIVERS = {"guest/linux/drivers/virtio/virtio_ringlet.c": "virtio_ringlet", "launcher/virtqueue.c": "virtio-rng",
+           "host/eventfd.c": "virtio_console", "launcher/net.c": "virtio_net", "launcher/block.c": "virtio_blk",
+           "guest/drivers/ringnet.c": "ringnet", "guest/drivers/ringblk.c": "ringblk"}
 
 
 @dataclass
@@ -191,7 +197,90 @@ def build(tree, strict=False):
     if (tree / "guest/tiny").exists():
         step(f"{title}: tiny guests", ["make", "-C", tree / "guest/tiny", f"O={out / 'tiny'}"])
         made.update({f"guest/tiny/{path.name}": path for path in (out / "tiny").iterdir() if not path.suffix})
+    if (tree / "guest/linux").exists():
+        made["guest/vmlinux"] = guest_kernel(tree)
+        made["guest/initrd"] = guest_initrd(tree, flags)
     return made
+
+
+def guest_initrd(tree, flags):
+    """The tree's own drivers, built outside of the kernel's tree, and stock ones, in an initrd."""
+    modules = tree / "out/modules"
+    write_if_changed(modules / "Kbuild", "".join(f"obj-m += {kind}/\n" for kind in ("transport", "drivers")))
+    own = {"transport": tree / "guest/linux/drivers/virtio", "drivers": tree / "guest/drivers"}
+    for kind, folder in own.items():
+        wanted = {path.name: path.read_bytes() for path in folder.glob("*.c")} if folder.exists() else {}
+        wanted["Kbuild"] = (f"LINUXINCLUDE := -I{tree}/guest/linux/arch/x86/include -I{tree}/include $(LINUXINCLUDE)\n"
+                            + "".join(f"obj-m += {name[:-2]}.o\n" for name in sorted(wanted))).encode()
+        write_tree(modules / kind, wanted)
+    step(f"{tree.name}: guest modules", ["make", "-C", linux(), f"M={modules}", *flags, "modules"])
+    initrd = tree / "out/guest-initrd"
+    load = [driver for device, drivers in DRIVERS.items() if (tree / device).exists() for driver in drivers.split()]
+    init = "initrd" if "virtio_blk" in load else "chapter"
+    step(f"{tree.name}: guest initrd", [ROOT / "tools/images", "guest-initrd", initrd, "--kernel", linux(), "--drivers", modules,
+                                        "--init", init, "--load", ",".join(load)])
+    return initrd
+
+
+def platform(tree):
+    """{path in a kernel tree: bytes} of what makes a chapter's kernel its own."""
+    files = {f"include/ringlet/{path.name}": path for path in (tree / "include/ringlet").iterdir()}
+    top = tree / "guest/linux"
+    files.update({str(path.relative_to(top)): path for path in (top / "arch").rglob("*") if path.is_file()})
+    return {name: path.read_bytes() for name, path in sorted(files.items())
+            if not name.endswith((".o", ".cmd", ".order", ".a"))}
+
+
+def guest_kernel(tree):
+    """A tree's guest kernel without its symbols. Built in a second kernel tree, kept by content."""
+    files = platform(tree)
+    base = (linux() / "vmlinux").read_bytes()
+    digest = hashlib.sha256(repr(sorted(files.items())).encode() + hashlib.sha256(base).digest()).hexdigest()[:16]
+    vmlinux = BUILD / "kernels" / digest / "vmlinux"
+    (BUILD / "kernels").mkdir(parents=True, exist_ok=True)
+    with open(BUILD / "kernels/lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not vmlinux.exists():
+            build_kernel(tree.name, files, vmlinux)
+    return vmlinux
+
+
+def build_kernel(title, files, vmlinux):
+    source = linux()
+    same = all((source / name).exists() and (source / name).read_bytes() == data for name, data in files.items())
+    if not (same and len(files) == len(platform_of_kernel(source))):
+        source = second_kernel_tree()
+        for name in set(platform_of_kernel(source)) - set(files):
+            (source / name).unlink()
+        for name, data in files.items():
+            write_if_changed(source / name, data)
+        step(f"{title}: guest kernel", ["make", "-C", source, f"-j{jobs()}", "vmlinux"])
+    vmlinux.parent.mkdir(exist_ok=True)
+    subprocess.run(["strip", "-s", "-o", f"{vmlinux}.new", source / "vmlinux"], check=True)
+    os.rename(f"{vmlinux}.new", vmlinux)
+
+
+def platform_of_kernel(source):
+    """The paths of platform() in a kernel tree."""
+    found = [*(source / "include/ringlet").glob("*.h"), source / "arch/x86/include/asm/ringlet.h"]
+    found += [path for path in (source / "arch/x86/ringlet").iterdir()
+              if path.suffix in (".c", ".S") or path.name in ("Makefile", "Kconfig")]
+    return [str(path.relative_to(source)) for path in found]
+
+
+def second_kernel_tree():
+    """A copy of the kernel's tree with its objects, for the kernels of chapters and students."""
+    source, copy = linux(), BUILD / "linux-chapters"
+    key = hashlib.sha256((source / ".config").read_bytes() + str(source).encode()
+                         + b"".join(path.read_bytes() for path in sorted((ROOT / "guest/linux/patches").iterdir()))).hexdigest()
+    if not (copy / ".copied").exists() or (copy / ".copied").read_text() != key:
+        shutil.rmtree(copy, ignore_errors=True)
+        step("copy the kernel tree", ["cp", "-a", "--reflink=auto", source, copy])
+        # make compares commands, and those of its tools have the tree's place in them.
+        script = 'grep -rlIF "$0" "$1/tools" --include=".*.cmd" --include="*.d" | xargs -r sed -i "s|$0|$1|g"'
+        subprocess.run(["sh", "-c", script, source, copy], check=True)
+        (copy / ".copied").write_text(key)
+    return copy
 
 
 def linux():

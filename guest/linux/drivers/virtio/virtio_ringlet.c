@@ -8,7 +8,6 @@
  * decides goes by hypercall, and the host may say no.
  */
 #define pr_fmt(fmt) "virtio_ringlet: " fmt
-#include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
@@ -17,6 +16,9 @@
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+#if CHAPTER >= 9
+#include <linux/interrupt.h>
+#endif
 #include <asm/ringlet.h>
 #include <ringlet/device_page.h>
 
@@ -26,25 +28,28 @@
  * @number:	its place in the page: the first argument of every hypercall
  * @record:	its record, mapped; bounds were checked by the scan
  * @queues, @config_length: copies from the scan; the page may change, they not
- * @config_irq:	Linux's number for the record's interrupt line
- * @irqs:	of the queues; 0: none requested
- * @setup:	argument of the hypercall that sets a queue up
  */
 struct ringlet_vdev {
 	struct virtio_device vdev;
 	unsigned int number;
 	const struct ringlet_device *record;
 	unsigned int queues, config_length;
-	int config_irq;
-	int irqs[RINGLET_MAX_QUEUES];
-	struct ringlet_queue setup;
+#if CHAPTER >= 8
+	struct ringlet_queue setup;	/* argument of the hypercall that sets a queue up */
+#endif
+#if CHAPTER >= 9
+	int config_irq;			/* Linux's number for the record's interrupt line */
+	int irqs[RINGLET_MAX_QUEUES];	/* of the queues; 0: none requested */
+#endif
 };
 
 /* The bus: one page, one parent device, and what the scan found. */
 static const struct ringlet_device_page *page;
 static struct platform_device *parent;
 static struct ringlet_vdev *devices[RINGLET_MAX_DEVICES];
+#if CHAPTER >= 9
 static int page_irq;
+#endif
 
 static struct ringlet_vdev *to_ringlet(struct virtio_device *vdev)
 {
@@ -137,6 +142,7 @@ static void rv_set(struct virtio_device *vdev, unsigned int offset, const void *
 			  offset << 8 | length, value, 0);
 }
 
+#if CHAPTER >= 9
 static irqreturn_t config_interrupt(int irq, void *rv)
 {
 	virtio_config_changed(&((struct ringlet_vdev *)rv)->vdev);
@@ -154,7 +160,36 @@ static bool rv_notify(struct virtqueue *vq)
 	return ringlet_hypercall(RINGLET_HC_NOTIFY, to_ringlet(vq->vdev)->number, vq->index,
 				 0, 0) != -ENODEV;
 }
+#endif
 
+#if CHAPTER == 8
+/* The launcher looks at the rings by itself, and so do we. */
+static bool rv_notify(struct virtqueue *vq)
+{
+	return true;
+}
+
+static void poll_queues(struct work_struct *unused);
+static DECLARE_DELAYED_WORK(poll_work, poll_queues);
+
+static void poll_queues(struct work_struct *unused)
+{
+	struct virtqueue *vq;
+	int i;
+
+	for (i = 0; i < RINGLET_MAX_DEVICES; i++) {
+		if (!devices[i])
+			continue;
+		spin_lock(&devices[i]->vdev.vqs_list_lock);
+		list_for_each_entry(vq, &devices[i]->vdev.vqs, list)
+			vring_interrupt(0, vq);
+		spin_unlock(&devices[i]->vdev.vqs_list_lock);
+	}
+	schedule_delayed_work(&poll_work, 1);
+}
+#endif
+
+#if CHAPTER >= 8
 /* Chapter 8: virtqueues */
 
 static void del_vq(struct virtqueue *vq)
@@ -162,9 +197,11 @@ static void del_vq(struct virtqueue *vq)
 	struct ringlet_vdev *rv = to_ringlet(vq->vdev);
 
 	/* No callback may run on a ring that is gone, nor the host write to it. */
+#if CHAPTER >= 9
 	if (rv->irqs[vq->index])
 		free_irq(rv->irqs[vq->index], vq);
 	rv->irqs[vq->index] = 0;
+#endif
 	ringlet_hypercall(RINGLET_HC_DEVICE_QUEUE, rv->number, vq->index, 0, 0);
 	vring_del_virtqueue(vq);
 }
@@ -196,13 +233,18 @@ static struct virtqueue *find_vq(struct ringlet_vdev *rv, unsigned int index,
 	const struct ringlet_device_queue *offered = queue_records(rv) + index;
 	unsigned int size = index < rv->queues ? READ_ONCE(offered->size) : 0;
 	struct virtqueue *vq;
-	int irq, ret;
+#if CHAPTER >= 9
+	int irq;
+#endif
+	int ret;
 
 	if (!size || !is_power_of_2(size) || size > 32768)
 		return ERR_PTR(-ENOENT);
+#if CHAPTER >= 9
 	irq = ringlet_irq(READ_ONCE(offered->irq));
 	if (irq < 0)
 		return ERR_PTR(irq);
+#endif
 	vq = vring_create_virtqueue(index, size, SMP_CACHE_BYTES, &rv->vdev, true, true,
 				    info->ctx, rv_notify, info->callback, info->name);
 	if (!vq)
@@ -210,13 +252,17 @@ static struct virtqueue *find_vq(struct ringlet_vdev *rv, unsigned int index,
 	vq->num_max = size;
 
 	ret = set_up_queue(rv, vq);
+#if CHAPTER >= 9
 	if (!ret)
 		ret = request_irq(irq, vring_interrupt, 0, info->name, vq);
+#endif
 	if (ret) {
 		del_vq(vq);
 		return ERR_PTR(ret);
 	}
+#if CHAPTER >= 9
 	rv->irqs[index] = irq;
+#endif
 	return vq;
 }
 
@@ -241,6 +287,21 @@ static int rv_find_vqs(struct virtio_device *vdev, unsigned int count,
 	return 0;
 }
 
+#else
+/* Devices can be seen, but not driven yet. */
+static int rv_find_vqs(struct virtio_device *vdev, unsigned int count,
+		       struct virtqueue *vqs[], struct virtqueue_info infos[],
+		       struct irq_affinity *affinity)
+{
+	return -EOPNOTSUPP;
+}
+
+static void rv_del_vqs(struct virtio_device *vdev)
+{
+}
+#endif
+
+#if CHAPTER >= 9
 static void rv_synchronize_cbs(struct virtio_device *vdev)
 {
 	struct ringlet_vdev *rv = to_ringlet(vdev);
@@ -252,10 +313,14 @@ static void rv_synchronize_cbs(struct virtio_device *vdev)
 	synchronize_irq(rv->config_irq);
 }
 
+#endif
+
+#if CHAPTER >= 14
 static int rv_set_vq_affinity(struct virtqueue *vq, const struct cpumask *mask)
 {
 	return irq_set_affinity(to_ringlet(vq->vdev)->irqs[vq->index], mask ?: cpu_online_mask);
 }
+#endif
 
 static const char *rv_bus_name(struct virtio_device *vdev)
 {
@@ -271,11 +336,15 @@ static const struct virtio_config_ops ringlet_config_ops = {
 	.reset = rv_reset,
 	.find_vqs = rv_find_vqs,
 	.del_vqs = rv_del_vqs,
+#if CHAPTER >= 9
 	.synchronize_cbs = rv_synchronize_cbs,
+#endif
 	.get_features = rv_get_features,
 	.finalize_features = rv_finalize_features,
 	.bus_name = rv_bus_name,
+#if CHAPTER >= 14
 	.set_vq_affinity = rv_set_vq_affinity,
+#endif
 };
 
 /* Chapter 7: the scan */
@@ -288,11 +357,9 @@ static void rv_release(struct device *dev)
 static int add_device(unsigned int number, const struct ringlet_device *record, u16 queues,
 		      u16 config_length)
 {
-	int irq = ringlet_irq(READ_ONCE(record->config_irq)), ret;
 	struct ringlet_vdev *rv;
+	int ret;
 
-	if (irq < 0)
-		return irq;
 	rv = kzalloc(sizeof(*rv), GFP_KERNEL);
 	if (!rv)
 		return -ENOMEM;
@@ -300,21 +367,26 @@ static int add_device(unsigned int number, const struct ringlet_device *record, 
 	rv->record = record;
 	rv->queues = queues;
 	rv->config_length = config_length;
-	rv->config_irq = irq;
 	rv->vdev.dev.parent = &parent->dev;
 	rv->vdev.dev.release = rv_release;
 	rv->vdev.id.device = READ_ONCE(record->device_id);
 	rv->vdev.id.vendor = READ_ONCE(record->vendor_id);
 	rv->vdev.config = &ringlet_config_ops;
 
-	ret = request_irq(irq, config_interrupt, 0, "virtio-config", rv);
+#if CHAPTER >= 9
+	rv->config_irq = ringlet_irq(READ_ONCE(record->config_irq));
+	ret = rv->config_irq < 0 ? rv->config_irq :
+		request_irq(rv->config_irq, config_interrupt, 0, "virtio-config", rv);
 	if (ret) {
 		kfree(rv);
 		return ret;
 	}
+#endif
 	ret = register_virtio_device(&rv->vdev);
 	if (ret) {
-		free_irq(irq, rv);
+#if CHAPTER >= 9
+		free_irq(rv->config_irq, rv);
+#endif
 		put_device(&rv->vdev.dev);
 		return ret;
 	}
@@ -329,14 +401,17 @@ static void remove_device(unsigned int number)
 	if (!rv)
 		return;
 	devices[number] = NULL;
+#if CHAPTER >= 9
 	free_irq(rv->config_irq, rv);
+#endif
 	unregister_virtio_device(&rv->vdev);	/* the last reference frees rv */
 }
 
 /*
  * Go through the records; each bound is checked before it is used. A record
  * that is not sound ends the scan, because nobody knows where the next begins.
- * Called at start and again when the page's interrupt says it has grown.
+ * Called at start and, from chapter 9 on, when the page's interrupt says it has
+ * grown.
  */
 static void scan(void)
 {
@@ -374,6 +449,7 @@ bad:
 	pr_warn("record %u of the device page, at offset %u, is not sound\n", i, offset);
 }
 
+#if CHAPTER >= 9
 static void rescan(struct work_struct *work)
 {
 	scan();
@@ -386,6 +462,7 @@ static irqreturn_t page_interrupt(int irq, void *unused)
 	schedule_work(&rescan_work);
 	return IRQ_HANDLED;
 }
+#endif
 
 #ifdef CONFIG_PM_SLEEP
 static int ringlet_freeze(struct device *dev)
@@ -439,6 +516,7 @@ static int __init virtio_ringlet_init(void)
 	ret = PTR_ERR_OR_ZERO(parent);
 	if (ret)
 		goto driver;
+#if CHAPTER >= 9
 	page_irq = ringlet_irq(READ_ONCE(page->irq));
 	ret = page_irq < 0 ? page_irq : request_irq(page_irq, page_interrupt, 0, "ringlet", NULL);
 	if (ret)
@@ -449,6 +527,13 @@ static int __init virtio_ringlet_init(void)
 	return 0;
 device:
 	platform_device_unregister(parent);
+#else
+	scan();
+#if CHAPTER == 8
+	schedule_delayed_work(&poll_work, 1);
+#endif
+	return 0;
+#endif
 driver:
 	platform_driver_unregister(&ringlet_bus_driver);
 unmap:
@@ -460,8 +545,13 @@ static void __exit virtio_ringlet_exit(void)
 {
 	unsigned int i;
 
+#if CHAPTER == 8
+	cancel_delayed_work_sync(&poll_work);
+#endif
+#if CHAPTER >= 9
 	free_irq(page_irq, NULL);
 	cancel_work_sync(&rescan_work);
+#endif
 	for (i = 0; i < RINGLET_MAX_DEVICES; i++)
 		remove_device(i);
 	platform_device_unregister(parent);

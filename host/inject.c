@@ -22,29 +22,41 @@
 #endif
 
 /* Exceptions that push an error code (SDM 3A table 6-1). */
-static bool has_error(unsigned int vector)
+static inline bool has_error(unsigned int vector)
 {
 	return vector < 32 && BIT(vector) & (BIT(X86_TRAP_DF) | BIT(X86_TRAP_TS) |
 		BIT(X86_TRAP_NP) | BIT(X86_TRAP_SS) | BIT(X86_TRAP_GP) |
 		BIT(X86_TRAP_PF) | BIT(X86_TRAP_AC));
 }
 
-/* Build the frame and enter the handler. */
-static enum action deliver(struct ringlet_vcpu *vcpu, unsigned int vector, u64 error)
+/* Read the gate of @vector out of the guest's IDT. False: it has none that is good. */
+static bool read_gate(struct ringlet_vcpu *vcpu, unsigned int vector, gate_desc *gate)
 {
+#if SOLUTION >= 501
+	u64 offset = vector * sizeof(*gate);
+
+	return offset + sizeof(*gate) - 1 <= vcpu->idt_limit &&
+	       !guest_read(vcpu, vcpu->idt_gva + offset, gate, sizeof(*gate)) &&
+	       gate->bits.p && is_canonical(gate_offset(gate));
+#else
+	EXERCISE("5.1");
+	return false;
+#endif
+}
+
+/*
+ * Push what hardware would push: ss, rsp, rflags, cs, rip, and the error code of
+ * an exception that has one. The guest's IF is the virtual one.
+ */
+static enum action push_frame(struct ringlet_vcpu *vcpu, unsigned int vector, u64 error)
+{
+#if SOLUTION >= 502
 	struct ringlet_vcpu_page *page = &vcpu->trap->shared;
 	struct switcher_frame *regs = &vcpu->regs;
 	bool user = in_user_mode(vcpu);	/* from chapter 6 on */
 	u64 flags = regs->rflags & ~X86_EFLAGS_IF;
-	u64 frame[6], rsp;
-	gate_desc gate;
+	u64 frame[6], rsp = regs->rsp;
 	int words = has_error(vector) ? 6 : 5;
-
-	if (vector * sizeof(gate) + sizeof(gate) - 1 > vcpu->idt_limit ||
-	    guest_read(vcpu, vcpu->idt_gva + vector * sizeof(gate), &gate, sizeof(gate)) ||
-	    !gate.bits.p || !is_canonical(gate_offset(&gate)))
-		return vcpu_kill(vcpu, "exception %u (error %#llx) at %#llx and no handler for it",
-				 vector, error, regs->rip);
 
 	/* Ring 3 can always be interrupted. */
 	flags |= user || page->interrupts ? X86_EFLAGS_IF : 0;
@@ -54,7 +66,6 @@ static enum action deliver(struct ringlet_vcpu *vcpu, unsigned int vector, u64 e
 	frame[3] = flags;
 	frame[4] = regs->rsp;
 	frame[5] = user ? regs->ss : __KERNEL_DS;
-	rsp = regs->rsp;
 #if CHAPTER >= 6
 	if (user)
 		rsp = page->sp0;
@@ -63,19 +74,44 @@ static enum action deliver(struct ringlet_vcpu *vcpu, unsigned int vector, u64 e
 	if (guest_write(vcpu, rsp, frame + 6 - words, words * sizeof(u64)))
 		return vcpu_kill(vcpu, "exception %u at %#llx and no stack at %#llx",
 				 vector, regs->rip, rsp);
+	regs->rsp = rsp;
+	return RESUME;
+#else
+	/* Exercise 5.2: end the guest if the frame cannot be written: "exception ... and no stack at ..." */
+	EXERCISE("5.2");
+	return TO_LAUNCHER;
+#endif
+}
 
-	trace_ringlet_inject(vcpu->id, vector, error, regs->rip);
+/* Build the frame and enter the handler. */
+static enum action deliver(struct ringlet_vcpu *vcpu, unsigned int vector, u64 error)
+{
+	struct ringlet_vcpu_page *page = &vcpu->trap->shared;
+	struct switcher_frame *regs = &vcpu->regs;
+	u64 interrupted = regs->rip;
+	gate_desc gate;
+
+	if (!read_gate(vcpu, vector, &gate))
+		return vcpu_kill(vcpu, "exception %u (error %#llx) at %#llx and no handler for it",
+				 vector, error, regs->rip);
+	if (push_frame(vcpu, vector, error) != RESUME)
+		return TO_LAUNCHER;
+
+	trace_ringlet_inject(vcpu->id, vector, error, interrupted);
 	count(COUNT_INJECT);
 #if CHAPTER >= 6
-	if (user) {
+	if (in_user_mode(vcpu)) {
 		page->user_gs = vcpu->host->guest_gs;
 		vcpu->host->guest_gs = vcpu->tables->kernel_gs;
 	}
 #endif
+#if SOLUTION >= 502
 	if (gate.bits.type == GATE_INTERRUPT)
 		page->interrupts = 0;
+#else
+	page->interrupts = 0;	/* Exercise 5.2, too: for which type of gate? */
+#endif
 	regs->rip = gate_offset(&gate);
-	regs->rsp = rsp;
 	regs->cs = RINGLET_KERNEL_CS;
 	regs->rflags &= ~(X86_EFLAGS_TF | X86_EFLAGS_NT | X86_EFLAGS_RF | X86_EFLAGS_AC);
 	return RESUME;
@@ -175,11 +211,36 @@ static bool interruptible(struct ringlet_vcpu *vcpu)
 	return vcpu->trap->shared.interrupts;
 }
 #else
-static bool interruptible(const struct ringlet_vcpu *vcpu)
+static inline bool interruptible(const struct ringlet_vcpu *vcpu)
 {
 	return vcpu->trap->shared.interrupts;
 }
 #endif
+
+/*
+ * Deliver the highest pending interrupt, or tell the guest that there is one:
+ * @pending is what it looks at when it sets its virtual IF again.
+ */
+static enum action deliver_pending(struct ringlet_vcpu *vcpu)
+{
+#if SOLUTION >= 503
+	struct ringlet_vcpu_page *page = &vcpu->trap->shared;
+	unsigned int vector = find_last_bit(vcpu->interrupts, 256);
+	enum action action;
+
+	page->pending = vector < 256;
+	if (vector == 256 || !interruptible(vcpu))
+		return RESUME;
+	clear_bit(vector, vcpu->interrupts);
+	action = deliver(vcpu, vector, 0);
+	page->pending = !bitmap_empty(vcpu->interrupts, 256);
+	return action;
+#else
+	if (!bitmap_empty(vcpu->interrupts, 256))
+		EXERCISE("5.3");
+	return RESUME;
+#endif
+}
 
 /**
  * inject_interrupts() - deliver the highest pending interrupt, if it can be
@@ -190,26 +251,17 @@ static bool interruptible(const struct ringlet_vcpu *vcpu)
  */
 enum action inject_interrupts(struct ringlet_vcpu *vcpu)
 {
-	struct ringlet_vcpu_page *page = &vcpu->trap->shared;
-	unsigned int vector = find_last_bit(vcpu->interrupts, 256);
-	enum action action;
-
 	/*
 	 * SDM 3A 6.14: a non-canonical rip is a fault of the next instruction,
 	 * and our iretq must not be the one to meet it.
 	 */
 	if (!is_canonical(vcpu->regs.rip)) {
-		action = deliver(vcpu, X86_TRAP_GP, 0);
+		enum action action = deliver(vcpu, X86_TRAP_GP, 0);
+
 		if (action != RESUME)
 			return action;
 	}
-	page->pending = vector < 256;
-	if (vector == 256 || !interruptible(vcpu))
-		return RESUME;
-	clear_bit(vector, vcpu->interrupts);
-	action = deliver(vcpu, vector, 0);
-	page->pending = !bitmap_empty(vcpu->interrupts, 256);
-	return action;
+	return deliver_pending(vcpu);
 }
 
 #if CHAPTER >= 6

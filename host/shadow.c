@@ -112,6 +112,7 @@ static u64 make_leaf(struct ringlet_vcpu *vcpu, u64 upper, u64 leaf, u64 gpa)
 }
 
 #if CHAPTER >= 12
+#if SOLUTION >= 1202
 /* Bring one level 1 table up to date; false: nothing of it can stay. */
 static bool resync_table(struct ringlet_vcpu *vcpu, u64 *table, u64 gva)
 {
@@ -134,10 +135,6 @@ static bool resync_table(struct ringlet_vcpu *vcpu, u64 *table, u64 gva)
 	return true;
 }
 
-/*
- * The guest flushed its lower half, yet most of it has not changed: look every
- * entry up again rather than take a fault for each (chapter 12).
- */
 static void resync(struct ringlet_vcpu *vcpu, u64 *table, u64 gva, int level)
 {
 	int i, entries = level == 4 ? SLOT_PML4_INDEX : ENTRIES;
@@ -154,9 +151,20 @@ static void resync(struct ringlet_vcpu *vcpu, u64 *table, u64 gva, int level)
 	}
 }
 
+#endif
+
+/*
+ * The guest flushed its lower half, yet most of it has not changed: look every
+ * entry up again rather than take a fault for each.
+ */
 static void resync_user(struct ringlet_vcpu *vcpu)
 {
+#if SOLUTION >= 1202
 	resync(vcpu, vcpu->shadow.root, 0, 4);
+#else
+	/* Exercise 12.2: this drops what has not changed, too. */
+	drop_user(&vcpu->shadow, vcpu->shadow.root);
+#endif
 }
 
 static void use_root(struct ringlet_vcpu *vcpu, unsigned int root)
@@ -175,6 +183,7 @@ void shadow_load_cr3(struct ringlet_vcpu *vcpu, u64 cr3)
 {
 	struct shadow *shadow = &vcpu->shadow;
 	u64 guest_cr3 = cr3 & (ADDRESS | CR3_PCID);
+#if SOLUTION >= 1201
 	unsigned int root = cr3 & (GUEST_ROOTS - 1);
 	struct switcher_root *slot = &vcpu->tables->roots[root];
 	bool known = slot->guest_cr3 == guest_cr3;
@@ -188,6 +197,14 @@ void shadow_load_cr3(struct ringlet_vcpu *vcpu, u64 cr3)
 	use_root(vcpu, root);
 	if (known && !(cr3 & CR3_NOFLUSH))
 		resync_user(vcpu);
+#else
+
+	/* Exercise 12.1: one root for all address spaces, and nothing of it is kept. */
+	trace_ringlet_cr3(vcpu->id, cr3, false);
+	drop_everything(shadow);
+	vcpu->tables->roots[0].guest_cr3 = guest_cr3;
+	use_root(vcpu, 0);
+#endif
 }
 
 /**
@@ -327,18 +344,27 @@ static u64 *get_table(struct shadow *shadow, u64 gva)
 /* A large leaf: all 512 entries at once. */
 static void fill_large(struct ringlet_vcpu *vcpu, u64 *table, const struct walk *walk)
 {
+#if SOLUTION >= 1204
 	u64 gpa = walk->gpa & ~(u64)(PMD_SIZE - 1);
 	int i;
 
 	virt_to_page(table)->private = 1;
 	for (i = 0; i < ENTRIES; i++, gpa += PAGE_SIZE)
 		table[i] = make_leaf(vcpu, walk->upper, walk->leaf, gpa);
+#else
+	/* Exercise 12.4: this fills the one page that was missed, for gva and gpa end alike. */
+	if (!virt_to_page(table)->private)
+		clear_page(table);
+	virt_to_page(table)->private = 1;
+	table[index_of(walk->gpa, 1)] = make_leaf(vcpu, walk->upper, walk->leaf, walk->gpa);
+#endif
 }
 
 /* Neighbours that the guest has used already will be used again. */
 static void fill_around(struct ringlet_vcpu *vcpu, u64 *table, u64 gva,
 			const struct walk *walk)
 {
+#if SOLUTION >= 1203
 	u64 *guest = vm_page(vcpu->vm, walk->table, false);
 	unsigned int first = index_of(gva, 1) & ~(AROUND - 1), i;
 
@@ -348,6 +374,9 @@ static void fill_around(struct ringlet_vcpu *vcpu, u64 *table, u64 gva,
 		if (!table[i] && leaf & _PAGE_PRESENT && leaf & _PAGE_ACCESSED)
 			table[i] = make_leaf(vcpu, walk->upper, leaf, leaf & ADDRESS);
 	}
+#else
+	/* Exercise 12.3: up to AROUND entries of the group that gva is in. */
+#endif
 }
 #endif
 

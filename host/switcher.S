@@ -169,6 +169,7 @@ switcher_syscall:
 	.globl switcher_hypercall
 switcher_hypercall:
 	ENDBR64
+#if SOLUTION >= 1205
 	cmp	$RINGLET_HC_LOAD_CR3, %rax
 	jne	1f
 	bt	$63, %rbx
@@ -190,7 +191,11 @@ switcher_hypercall:
 	iretq
 2:	pop	%rcx
 	mov	$RINGLET_HC_LOAD_CR3, %eax
-1:	pushq	$0
+1:
+#else
+	/* Exercise 12.5: every load is an exit, also one of a cached root. */
+#endif
+	pushq	$0
 	pushq	$RINGLET_VECTOR
 	jmp	.Lexit
 

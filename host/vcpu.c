@@ -88,15 +88,23 @@ void vcpu_kick(struct ringlet_vcpu *vcpu)
 {
 	struct task_struct *thread;
 
+#if SOLUTION >= 504
 	/*
 	 * Pairs with the barrier in enter_guest(): either we see in_guest, or
 	 * the vCPU sees the bit that our caller set.
 	 */
 	smp_mb();
+#endif
 	rcu_read_lock();	/* a thread that leaves RUN may exit */
 	thread = READ_ONCE(vcpu->thread);
+#if SOLUTION >= 504
 	if (READ_ONCE(vcpu->in_guest) && thread)
 		kick_process(thread);
+#else
+	/* Exercise 5.4: an IPI for a CPU that runs the guest. Where that is our own, it has exited. */
+	if (thread && task_cpu(thread) != raw_smp_processor_id())
+		EXERCISE("5.4");
+#endif
 	rcu_read_unlock();
 	wake_up(&vcpu->wait);
 }
@@ -340,8 +348,12 @@ static enum action enter_guest(struct ringlet_vcpu *vcpu)
 
 	local_irq_disable();
 #if CHAPTER >= 5
+#if SOLUTION >= 504
 	WRITE_ONCE(vcpu->in_guest, true);
 	smp_mb();	/* Pairs with vcpu_kick(). */
+#else
+	/* Exercise 5.4, too: from where on does a new interrupt need a kick? */
+#endif
 #endif
 	action = RESUME;
 	if (vcpu->in_switcher) {

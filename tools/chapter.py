@@ -29,6 +29,8 @@ from machine import Failure, Machine
 LAST = 14
 SOLVED = 9999  # every exercise
 STEP_LINES = 400
+CONDITIONAL = re.compile(rb"#(?:el)?if (?:CHAPTER|SOLUTION) (?:>=|<|==) \d+|#ifndef CHAPTER")
+CONDITIONAL_HELP = "write #if CHAPTER >= n or #if SOLUTION >= nmm, alone on its line, with #endif"
 # What a guest's initrd loads if the tree has the file.
 DRIVERS = {"guest/linux/drivers/virtio/virtio_ringlet.c": "virtio_ringlet", "launcher/virtqueue.c": "virtio-rng",
            "host/eventfd.c": "virtio_console", "launcher/net.c": "virtio_net", "launcher/block.c": "virtio_blk",
@@ -93,13 +95,17 @@ def resolve(name, text, chapter, solution):
     """A file's text at a chapter and a state of its exercises."""
     if not re.search(rb"^\s*#\s*(el)?if.*\b(CHAPTER|SOLUTION)\b", text, re.M):
         return text
+    odd = [line for line in re.findall(rb"^\s*#.*\b(?:CHAPTER|SOLUTION)\b.*", text, re.M) if not CONDITIONAL.fullmatch(line.strip())
+           and not line.lstrip().startswith(b"#define")]
+    if odd:
+        die(f"{name}: {odd[0].decode().strip()}: not a conditional of the kit", CONDITIONAL_HELP)
     plain = [] if name.endswith((".c", ".h", ".S")) else ["-t"]
     result = subprocess.run(["unifdef", "-x2", "-B", *plain, f"-DCHAPTER={chapter}", f"-DSOLUTION={solution}"], input=text,
                             capture_output=True)
     left = re.search(rb"^\s*#.*\b(CHAPTER|SOLUTION)\b.*", result.stdout, re.M)
     if result.returncode or left:
         die(f"{name}: {result.stderr.decode().strip() or 'not resolved: ' + left.group().decode()}",
-            "write #if CHAPTER >= n or #if SOLUTION >= nmm, alone on its line, with #endif")
+            CONDITIONAL_HELP)
     return result.stdout
 
 

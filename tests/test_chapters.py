@@ -59,6 +59,9 @@ def test_resolve_keeps_the_right_branch():
     text = b"int a;\n#if SOLUTION >= 402\nint solved;\n#else\nint open;\n#endif\n#if CHAPTER >= 5\nint later;\n#endif\n#if OTHER\n#endif\n"
     assert chapters.resolve("x.c", text, 4, 401) == b"int a;\nint open;\n#if OTHER\n#endif\n"
     assert chapters.resolve("x.c", text, 4, 402) == b"int a;\nint solved;\n#if OTHER\n#endif\n"
+    later = b"#if SOLUTION >= 502\nint solved;\n#else\nint open;\n#endif\n"
+    assert chapters.resolve("x.c", later, 4, 400) == b"int solved;\n"
+    assert chapters.resolve("x.c", later, 5, 501) == b"int open;\n"
     assert b"later" in chapters.resolve("x.c", text, 5, chapters.SOLVED)
     make = b"a := it's \"1\n#if CHAPTER >= 8\nb := 2\n#endif\n#ifndef CHAPTER\nc := 3\n#endif\n"
     assert chapters.resolve("Kbuild", make, 7, 9999) == b"a := it's \"1\n"

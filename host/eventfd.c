@@ -93,6 +93,7 @@ bool notify_signal(struct ringlet_vm *vm, u64 device, u64 queue)
 {
 	struct eventfd_ctx *ctx;
 
+#if SOLUTION >= 901
 	if (device >= RINGLET_MAX_DEVICES || queue >= RINGLET_MAX_QUEUES)
 		return false;
 	spin_lock(&vm->notify_lock);
@@ -100,6 +101,13 @@ bool notify_signal(struct ringlet_vm *vm, u64 device, u64 queue)
 	if (ctx)
 		signal(ctx);
 	spin_unlock(&vm->notify_lock);
+#else
+	/* Exercise 9.1: the numbers are the guest's; notify_bind() may be changing the table. */
+	EXERCISE("9.1");
+	ctx = vm->notify[device % RINGLET_MAX_DEVICES][queue % RINGLET_MAX_QUEUES];
+	if (ctx)
+		signal(ctx);
+#endif
 	return ctx;
 }
 
@@ -109,10 +117,16 @@ static int irqfd_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, voi
 	struct irqfd *irqfd = container_of(wait, struct irqfd, wait);
 	u64 count;
 
+#if SOLUTION >= 902
 	if (key_to_poll(key) & EPOLLIN) {
 		eventfd_ctx_do_read(irqfd->ctx, &count);
 		line_raise(irqfd->vm, irqfd->line);
 	}
+#else
+	/* Exercise 9.2: take what was written out of the eventfd, raise the line once. */
+	EXERCISE("9.2");
+	eventfd_ctx_do_read(irqfd->ctx, &count);
+#endif
 	return 0;
 }
 
@@ -172,9 +186,15 @@ int irqfd_bind(struct ringlet_vm *vm, const struct ringlet_eventfd *bind)
 	init_waitqueue_func_entry(&irqfd->wait, irqfd_wake);
 	init_poll_funcptr(&irqfd->poll, irqfd_queue);
 	list_add(&irqfd->node, &vm->irqfds);
+#if SOLUTION >= 902
 	/* Written to before we listened: raise it now. */
 	if (vfs_poll(file, &irqfd->poll) & EPOLLIN)
 		line_raise(vm, irqfd->line);
+#else
+	/* Exercise 9.2: listen; and if somebody wrote before that? */
+	EXERCISE("9.2");
+	vfs_poll(file, &irqfd->poll);
+#endif
 	fput(file);
 	return 0;
 put:

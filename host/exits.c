@@ -3,6 +3,9 @@
  * Why the guest stopped, and who deals with it (chapter 2). One row for each
  * vector; a chapter that handles something new adds its row here.
  */
+#if CHAPTER == 2
+#include <linux/moduleparam.h>
+#endif
 #include <linux/percpu.h>
 #include <asm/cpufeature.h>
 #if CHAPTER >= 6
@@ -54,13 +57,66 @@ static enum action exit_double_fault(struct ringlet_vcpu *vcpu)
 	return vcpu_kill(vcpu, "double fault");
 }
 
+#if CHAPTER == 2
+static bool vmcall;
+module_param(vmcall, bool, 0444);
+MODULE_PARM_DESC(vmcall, "turn VMCALL and VMMCALL of the guest into int $0x1f");
+
+/*
+ * The instruction at rip, if it is VMCALL (0f 01 c1) or VMMCALL (0f 01 d9),
+ * becomes int $0x1f; nop, as lguest did it from 2.6.30 to 2.6.34. It may lie
+ * across two pages, and what is no hypercall may end where memory ends. As long
+ * as the guest has no page tables, its gpa is its gva.
+ *
+ * Return: whether it was one.
+ */
+static bool rewrite_vmcall(struct ringlet_vcpu *vcpu)
+{
+#if SOLUTION >= 205
+	static const u8 hypercall[] = { 0xcd, RINGLET_VECTOR, 0x90 };
+	u8 *bytes[3], found[3];
+	u64 gpa;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		gpa = vcpu->regs.rip + i;
+		bytes[i] = vm_page(vcpu->vm, gpa, true);
+		if (!bytes[i])
+			return false;
+		bytes[i] += offset_in_page(gpa);
+		found[i] = READ_ONCE(*bytes[i]);
+	}
+	if (found[0] != 0x0f || found[1] != 0x01 || (found[2] != 0xc1 && found[2] != 0xd9))
+		return false;
+	for (i = 0; i < 3; i++)
+		WRITE_ONCE(*bytes[i], hypercall[i]);
+	return true;
+#else
+	EXERCISE("2.5");
+	return false;
+#endif
+}
+
+static enum action exit_invalid_opcode(struct ringlet_vcpu *vcpu)
+{
+	if (vmcall && rewrite_vmcall(vcpu))
+		return RESUME;
+	return exit_reflect(vcpu);
+}
+#endif
+
 static const struct {
 	enum action (*handle)(struct ringlet_vcpu *vcpu);
 	enum counter counter;
 } exits[FIRST_EXTERNAL_VECTOR] = {
 	[0 ... FIRST_EXTERNAL_VECTOR - 1] = { exit_reflect, COUNT_EXCEPTION },
 	[X86_TRAP_DF] = { exit_double_fault, COUNT_OTHER },
+#if SOLUTION >= 201
 	[RINGLET_VECTOR] = { handle_hypercall, COUNT_HYPERCALL },
+#endif
+#if CHAPTER == 2
+	[X86_TRAP_UD] = { exit_invalid_opcode, COUNT_EXCEPTION },
+#endif
 #if CHAPTER >= 3
 	[X86_TRAP_NMI] = { exit_host_event, COUNT_NMI },
 	[X86_TRAP_MC] = { exit_host_event, COUNT_OTHER },
@@ -88,6 +144,7 @@ enum action handle_exit(struct ringlet_vcpu *vcpu)
 	if (vector == EXIT_NOTHING)
 		return RESUME;
 #endif
+#if SOLUTION >= 201
 	vector &= 0xff;
 	vcpu->regs.vector = vector;
 	if (vector >= FIRST_EXTERNAL_VECTOR) {
@@ -100,4 +157,9 @@ enum action handle_exit(struct ringlet_vcpu *vcpu)
 		return vcpu_kill(vcpu, "fault %llu in the switcher", vector);
 #endif
 	return exits[vector].handle(vcpu);
+#else
+	/* Exercise 2.1: the switcher's push has extended the vector's sign. Count the exit, and let its row handle it. */
+	EXERCISE("2.1");
+	return vcpu_kill(vcpu, "nobody handles exit %llu", vector);
+#endif
 }

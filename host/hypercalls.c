@@ -21,6 +21,7 @@ static enum action done(struct ringlet_vcpu *vcpu, long result)
 
 static enum action hc_launcher(struct ringlet_vcpu *vcpu)
 {
+#if SOLUTION >= 203
 	struct ringlet_run *run = vcpu->run;
 
 	run->exit = RINGLET_EXIT_HYPERCALL;
@@ -32,6 +33,11 @@ static enum action hc_launcher(struct ringlet_vcpu *vcpu)
 	run->result = -ENOSYS;
 	vcpu->complete_hypercall = true;
 	return TO_LAUNCHER;
+#else
+	/* Exercise 2.3: all that struct ringlet_run says of a hypercall; and vcpu_run() must know that an answer is due. */
+	EXERCISE("2.3");
+	return TO_LAUNCHER;
+#endif
 }
 
 #if CHAPTER >= 3
@@ -121,7 +127,7 @@ static enum action hc_set_kernel_gs(struct ringlet_vcpu *vcpu)
 	return done(vcpu, 0);
 }
 
-#if SOLUTION < 1300 || SOLUTION >= 1302
+#if SOLUTION >= 1302
 /* A data segment for ring 3 and nothing else, or an empty entry. */
 static bool good_tls(const struct desc_struct *desc)
 {
@@ -135,7 +141,7 @@ static enum action hc_load_tls(struct ringlet_vcpu *vcpu)
 	struct desc_struct tls[ARRAY_SIZE(raw)];
 
 	memcpy(tls, raw, sizeof(tls));
-#if SOLUTION < 1300 || SOLUTION >= 1302
+#if SOLUTION >= 1302
 	for (int i = 0; i < ARRAY_SIZE(tls); i++) {
 		if (!good_tls(&tls[i]))
 			return done(vcpu, -EINVAL);
@@ -197,11 +203,17 @@ static enum action hc_send_ipi(struct ringlet_vcpu *vcpu)
 #if CHAPTER >= 9
 static enum action hc_notify(struct ringlet_vcpu *vcpu)
 {
+#if SOLUTION >= 901
 	trace_ringlet_notify(vcpu->regs.rbx, vcpu->regs.rcx);
 	count(COUNT_NOTIFY);
 	if (notify_signal(vcpu->vm, vcpu->regs.rbx, vcpu->regs.rcx))
 		return done(vcpu, 0);
 	return hc_launcher(vcpu);
+#else
+	/* Exercise 9.1: count it, trace it; the launcher hears of it one way or the other. */
+	EXERCISE("9.1");
+	return done(vcpu, -ENOSYS);
+#endif
 }
 #endif
 
@@ -312,8 +324,14 @@ enum action handle_hypercall(struct ringlet_vcpu *vcpu)
 
 	trace_ringlet_hypercall(vcpu->id, number, vcpu->regs.rbx, vcpu->regs.rcx,
 				vcpu->regs.rdx, vcpu->regs.rsi);
+#if SOLUTION >= 202
 	if (number >= RINGLET_HC_COUNT || !hypercalls[number].handle)
 		return done(vcpu, -ENOSYS);
 	count(COUNT_HYPERCALLS + number);
 	return hypercalls[number].handle(vcpu);
+#else
+	/* Exercise 2.2: count it, under its number, and let its row handle it; -ENOSYS if there is none. */
+	EXERCISE("2.2");
+	return done(vcpu, -ENOSYS);
+#endif
 }

@@ -32,14 +32,14 @@ static inline bool has_error(unsigned int vector)
 /* Read the gate of @vector out of the guest's IDT. False: it has none that is good. */
 static bool read_gate(struct ringlet_vcpu *vcpu, unsigned int vector, gate_desc *gate)
 {
-#if SOLUTION >= 501
+#if SOLUTION >= 502
 	u64 offset = vector * sizeof(*gate);
 
 	return offset + sizeof(*gate) - 1 <= vcpu->idt_limit &&
 	       !guest_read(vcpu, vcpu->idt_gva + offset, gate, sizeof(*gate)) &&
 	       gate->bits.p && is_canonical(gate_offset(gate));
 #else
-	EXERCISE("5.1");
+	EXERCISE("5.2");
 	return false;
 #endif
 }
@@ -50,7 +50,7 @@ static bool read_gate(struct ringlet_vcpu *vcpu, unsigned int vector, gate_desc 
  */
 static enum action push_frame(struct ringlet_vcpu *vcpu, unsigned int vector, u64 error)
 {
-#if SOLUTION >= 502
+#if SOLUTION >= 503
 	struct ringlet_vcpu_page *page = &vcpu->trap->shared;
 	struct switcher_frame *regs = &vcpu->regs;
 	bool user = in_user_mode(vcpu);	/* from chapter 6 on */
@@ -77,8 +77,8 @@ static enum action push_frame(struct ringlet_vcpu *vcpu, unsigned int vector, u6
 	regs->rsp = rsp;
 	return RESUME;
 #else
-	/* Exercise 5.2: end the guest if the frame cannot be written: "exception ... and no stack at ..." */
-	EXERCISE("5.2");
+	/* Exercise 5.3: where there is no memory for it, end the guest with vcpu_kill(). */
+	EXERCISE("5.3");
 	return TO_LAUNCHER;
 #endif
 }
@@ -105,11 +105,11 @@ static enum action deliver(struct ringlet_vcpu *vcpu, unsigned int vector, u64 e
 		vcpu->host->guest_gs = vcpu->tables->kernel_gs;
 	}
 #endif
-#if SOLUTION >= 502
+#if SOLUTION >= 503
 	if (gate.bits.type == GATE_INTERRUPT)
 		page->interrupts = 0;
 #else
-	page->interrupts = 0;	/* Exercise 5.2, too: for which type of gate? */
+	page->interrupts = 0;	/* Exercise 5.3, too: for which type of gate? */
 #endif
 	regs->rip = gate_offset(&gate);
 	regs->cs = RINGLET_KERNEL_CS;
@@ -223,7 +223,7 @@ static inline bool interruptible(const struct ringlet_vcpu *vcpu)
  */
 static enum action deliver_pending(struct ringlet_vcpu *vcpu)
 {
-#if SOLUTION >= 503
+#if SOLUTION >= 504
 	struct ringlet_vcpu_page *page = &vcpu->trap->shared;
 	unsigned int vector = find_last_bit(vcpu->interrupts, 256);
 	enum action action;
@@ -237,7 +237,7 @@ static enum action deliver_pending(struct ringlet_vcpu *vcpu)
 	return action;
 #else
 	if (!bitmap_empty(vcpu->interrupts, 256))
-		EXERCISE("5.3");
+		EXERCISE("5.4");
 	return RESUME;
 #endif
 }

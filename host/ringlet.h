@@ -185,6 +185,11 @@ static inline bool is_canonical(u64 gva)
 /* vcpu.c: stands where your code will; ends the guest and says which exercise it is */
 #define EXERCISE(id) exercise_missing("exercise " id " is not done: see README.md#" id)
 void exercise_missing(const char *text);
+
+/* The same for code that no run may do without, and below for assembler: no run begins. */
+#define EXERCISE_FIRST(id) const char first_exercise[] __weak = \
+	"exercise " id " is not done: see README.md#" id
+extern const char first_exercise[] __weak;
 #endif
 
 /* checks.c: can this machine be a host? (1) */

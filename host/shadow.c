@@ -94,7 +94,7 @@ static void drop_everything(struct shadow *shadow)
  */
 static u64 make_leaf(struct ringlet_vcpu *vcpu, u64 upper, u64 leaf, u64 gpa)
 {
-#if SOLUTION >= 404
+#if SOLUTION >= 403
 	void *page = vm_page(vcpu->vm, gpa, false);
 	u64 both = upper & leaf, entry;
 
@@ -106,7 +106,7 @@ static u64 make_leaf(struct ringlet_vcpu *vcpu, u64 upper, u64 leaf, u64 gpa)
 		entry |= _PAGE_RW;
 	return entry;
 #else
-	EXERCISE("4.4");
+	EXERCISE("4.3");
 	return 0;
 #endif
 }
@@ -313,7 +313,7 @@ static u64 *get_table(struct shadow *shadow, u64 gva)
 	for (level = 4; level > 1; level--) {
 		u64 *entry = table + index_of(gva, level);
 
-#if SOLUTION >= 405
+#if SOLUTION >= 402
 		if (!*entry) {
 			struct page *page;
 
@@ -329,9 +329,9 @@ static u64 *get_table(struct shadow *shadow, u64 gva)
 #endif
 		}
 #else
-		/* Exercise 4.5: is there no table yet? Take a free page for it. */
+		/* Exercise 4.2: is there no table yet? Take a free page for it. */
 		if (!*entry) {
-			EXERCISE("4.5");
+			EXERCISE("4.2");
 			return NULL;
 		}
 #endif
@@ -399,7 +399,7 @@ int shadow_map(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk)
 	walk->error = error & (X86_PF_WRITE | X86_PF_USER | X86_PF_INSTR);
 	if (!is_canonical(gva))
 		return -EFAULT;
-#if SOLUTION < 1300 || SOLUTION >= 1303
+#if SOLUTION >= 1303
 	if (index_of(gva, 4) == SLOT_PML4_INDEX)
 		return -EFAULT;		/* the switcher's, whatever the guest's tables say */
 #endif
@@ -415,14 +415,14 @@ int shadow_map(struct ringlet_vcpu *vcpu, u64 gva, u64 error, struct walk *walk)
 	}
 #endif
 	table = get_table(shadow, gva);
-#if SOLUTION >= 405
+#if SOLUTION >= 402
 	if (!table) {
 		drop_everything(shadow);
 		table = get_table(shadow, gva);
 	}
 #else
 	if (!table)
-		return -ENXIO;	/* Exercise 4.5, too: the shadow is full, but it is only a cache */
+		return -ENXIO;	/* Exercise 4.2, too: the shadow is full, but it is only a cache */
 #endif
 	trace_ringlet_fill(vcpu->id, gva, walk->gpa, walk->level);
 	count(COUNT_FILL);

@@ -54,6 +54,7 @@ switcher_enter:
 	push	%r13
 	push	%r14
 	push	%r15
+#if SOLUTION >= 103
 	mov	%rsp, HOST(HOST_RSP)
 	rdfsbase %rax
 	mov	%rax, HOST(HOST_FS)
@@ -102,6 +103,11 @@ switcher_enter:
 	mov	%rdi, %rsp
 	mov	%rax, %cr3
 
+#else
+	/* Exercise 1.3: note the host's rsp, FS, GS and CR3; load the guest's IDT, GDT, TSS, FS, GS, stack and CR3. */
+	EXERCISE "1.3"
+#endif
+
 #if CHAPTER >= 3
 	.globl switcher_world
 switcher_world:
@@ -109,6 +115,7 @@ switcher_world:
 	cmpb	$0, TRAP(TRAP_NMI)
 	jne	.Lnothing
 #endif
+#if SOLUTION >= 105
 	pop	%r15
 	pop	%r14
 	pop	%r13
@@ -126,6 +133,12 @@ switcher_world:
 	pop	%rdi
 	add	$16, %rsp			/* vector, error */
 	iretq
+#else
+	/* Exercise 1.5: the guest's registers, in the order of struct switcher_frame. Until then we turn round here. */
+	add	$120, %rsp
+	movq	$EXIT_EXERCISE, (%rsp)
+	jmp	.Lexit
+#endif
 #if CHAPTER >= 3
 .Lnothing:
 	movq	$EXIT_NOTHING, FRAME_VECTOR(%rsp)
@@ -304,6 +317,7 @@ switcher_vectors:
  * the host gets the address of that frame.
  */
 .Lexit:
+#if SOLUTION >= 105
 	push	%rdi
 	push	%rsi
 	push	%rdx
@@ -321,6 +335,11 @@ switcher_vectors:
 	push	%r15
 	pushq	$X86_EFLAGS_FIXED		/* no AC, DF, NT, TF from the guest */
 	popfq
+#else
+	/* Exercise 1.5, the way back: complete the frame; then none of the guest's flags may be left. */
+	movq	$EXIT_EXERCISE, (%rsp)
+	sub	$120, %rsp
+#endif
 #if CHAPTER >= 3
 	movb	$0, TRAP(TRAP_NMI)		/* whatever the guest wrote there */
 	.globl switcher_world_end
@@ -333,6 +352,7 @@ switcher_world_end:
 #endif
 	rdfsbase %r13
 	rdgsbase %r14
+#if SOLUTION >= 104
 	mov	TABLES(TABLES_HOST_CR3), %rax
 	mov	%rax, %cr3
 #if CHAPTER >= 3
@@ -377,6 +397,10 @@ switcher_world_end:
 	lidt	HOST(HOST_IDT)			/* last: from here on events are the host's */
 
 	mov	HOST(HOST_RSP), %rsp
+#else
+	/* Exercise 1.4: the other world's way round, with what stands in rbx, rbp, r13, r14; last of all the host's rsp. */
+	EXERCISE "1.4"
+#endif
 	pop	%r15
 	pop	%r14
 	pop	%r13

@@ -102,6 +102,26 @@
 #define GUEST_ROOTS		8
 #endif
 
+#if SOLUTION < 105
+/* "Vector" of a guest that was not entered, or whose registers were not saved. */
+#define EXIT_EXERCISE		257
+#endif
+
+#if SOLUTION < 9999
+#ifdef __ASSEMBLY__
+/* EXERCISE "3.1": stands where your code will; ringlet.h has the other half. */
+	.macro	EXERCISE id
+	.ifndef	first_exercise
+	.pushsection .rodata.exercise, "a"
+	.weak	first_exercise
+first_exercise:
+	.asciz	"exercise \id is not done: see README.md#\id"
+	.popsection
+	.endif
+	.endm
+#endif
+#endif
+
 #ifndef __ASSEMBLY__
 #include <linux/types.h>
 #include <asm/desc_defs.h>

@@ -24,14 +24,14 @@ void timer_init(struct ringlet_vcpu *vcpu)
  */
 void timer_set(struct ringlet_vcpu *vcpu, u64 ns)
 {
-#if SOLUTION >= 505
+#if SOLUTION >= 501
 	if (ns)
 		hrtimer_start(&vcpu->timer, ns_to_ktime(min_t(u64, ns, KTIME_MAX)),
 			      HRTIMER_MODE_REL);
 	else
 		hrtimer_cancel(&vcpu->timer);
 #else
-	EXERCISE("5.5");
+	EXERCISE("5.1");
 #endif
 }
 

@@ -88,7 +88,7 @@ void vcpu_kick(struct ringlet_vcpu *vcpu)
 {
 	struct task_struct *thread;
 
-#if SOLUTION >= 504
+#if SOLUTION >= 505
 	/*
 	 * Pairs with the barrier in enter_guest(): either we see in_guest, or
 	 * the vCPU sees the bit that our caller set.
@@ -97,13 +97,13 @@ void vcpu_kick(struct ringlet_vcpu *vcpu)
 #endif
 	rcu_read_lock();	/* a thread that leaves RUN may exit */
 	thread = READ_ONCE(vcpu->thread);
-#if SOLUTION >= 504
+#if SOLUTION >= 505
 	if (READ_ONCE(vcpu->in_guest) && thread)
 		kick_process(thread);
 #else
-	/* Exercise 5.4: an IPI for a CPU that runs the guest. Where that is our own, it has exited. */
+	/* Exercise 5.5: an IPI for a CPU that runs the guest. Where that is our own, it has exited. */
 	if (thread && task_cpu(thread) != raw_smp_processor_id())
-		EXERCISE("5.4");
+		EXERCISE("5.5");
 #endif
 	rcu_read_unlock();
 	wake_up(&vcpu->wait);
@@ -115,6 +115,17 @@ void vcpu_kick(struct ringlet_vcpu *vcpu)
 static bool must_return(void)
 {
 	return signal_pending(current) || test_thread_flag(TIF_NOTIFY_RESUME);
+}
+
+/* Does something wait for this CPU, or for this thread outside of the guest? */
+static bool must_leave(void)
+{
+#if SOLUTION >= 303
+	return need_resched() || must_return();
+#else
+	EXERCISE("3.3");	/* or the guest keeps the CPU for ever */
+	return true;
+#endif
 }
 #endif
 
@@ -165,7 +176,7 @@ static u16 checked_selector(struct ringlet_vcpu *vcpu, u16 selector)
 
 	if (selector & 4 || index >= ARRAY_SIZE(vcpu->tables->gdt))
 		return 0;
-#if SOLUTION < 1300 || SOLUTION >= 1305
+#if SOLUTION >= 1305
 	if (!vcpu->tables->gdt[index].p)
 		return 0;		/* a TLS entry may have gone since the load */
 #endif
@@ -186,7 +197,7 @@ static void sanitize(struct ringlet_vcpu *vcpu)
 
 	regs->cs = user ? __USER_CS : RINGLET_KERNEL_CS;
 	regs->ss = user ? __USER_DS : RINGLET_KERNEL_DS;
-#if SOLUTION < 1300 || SOLUTION >= 1304
+#if SOLUTION >= 1304
 	regs->rflags &= RFLAGS_OF_GUEST;
 #endif
 	regs->rflags |= X86_EFLAGS_FIXED;
@@ -278,6 +289,10 @@ static void enter_guest(struct ringlet_vcpu *vcpu)
 	note_host_cpu(vcpu);
 	sanitize(vcpu);
 	switch_to_guest(vcpu);
+#if SOLUTION < 105
+	if (vcpu->regs.vector == EXIT_EXERCISE)
+		EXERCISE("1.5");
+#endif
 	trace_ringlet_exit(vcpu->id, vcpu->regs.vector & 0xff, vcpu->regs.error,
 			   vcpu->regs.rip, vcpu->regs.cs);
 	local_irq_enable();
@@ -319,12 +334,13 @@ static void deliver_host_events(struct ringlet_vcpu *vcpu)
 	/* It hit the guest, which is to the host as its user mode. */
 	struct pt_regs in_guest = { .cs = 3, .flags = X86_EFLAGS_IF };
 
-	if (vector == X86_TRAP_NMI)
-		asm volatile("int $2");
-	else if (vector == X86_TRAP_MC)
+	if (vector == X86_TRAP_MC)
 		do_machine_check(&in_guest);
 	else if (vector != EXIT_NOTHING && (u8)vector >= FIRST_EXTERNAL_VECTOR)
 		reraise(gate_offset(&idt[(u8)vector]));
+#if SOLUTION >= 302
+	if (vector == X86_TRAP_NMI)
+		asm volatile("int $2");
 	/*
 	 * These hit the switcher between two worlds and went on by iretq, so
 	 * NMIs are no longer blocked: only a new one is safe to raise.
@@ -333,7 +349,16 @@ static void deliver_host_events(struct ringlet_vcpu *vcpu)
 		apic->send_IPI(smp_processor_id(), NMI_VECTOR);
 	if (missed & MISSED_MC)
 		asm volatile("int $18");
+#endif
 }
+#if SOLUTION < 302
+
+/*
+ * Exercise 3.2: above, raise the NMI that ended the run, and what the switcher
+ * noted in TRAP. Then take this line away.
+ */
+EXERCISE_FIRST("3.2");
+#endif
 
 /*
  * One trip into the guest. Return: RESUME with vcpu->regs.vector to be handled,
@@ -348,11 +373,11 @@ static enum action enter_guest(struct ringlet_vcpu *vcpu)
 
 	local_irq_disable();
 #if CHAPTER >= 5
-#if SOLUTION >= 504
+#if SOLUTION >= 505
 	WRITE_ONCE(vcpu->in_guest, true);
 	smp_mb();	/* Pairs with vcpu_kick(). */
 #else
-	/* Exercise 5.4, too: from where on does a new interrupt need a kick? */
+	/* Exercise 5.5, too: from where on does a new interrupt need a kick? */
 #endif
 #endif
 	action = RESUME;
@@ -362,12 +387,12 @@ static enum action enter_guest(struct ringlet_vcpu *vcpu)
 		 * service: finish it here and now, and come back at once.
 		 */
 #if CHAPTER >= 5
-		if (need_resched() || must_return() || !bitmap_empty(vcpu->interrupts, 256))
+		if (must_leave() || !bitmap_empty(vcpu->interrupts, 256))
 #else
-		if (need_resched() || must_return())
+		if (must_leave())
 #endif
 			apic->send_IPI(smp_processor_id(), RESCHEDULE_VECTOR);
-	} else if (need_resched() || must_return()) {
+	} else if (must_leave()) {
 		action = PAUSE;
 	} else {
 #if CHAPTER >= 5
@@ -447,10 +472,20 @@ static int run_loop(struct ringlet_vcpu *vcpu)
 	vcpu->run->exit = RINGLET_EXIT_INTR;
 	for (;;) {
 		cond_resched();
+#if SOLUTION >= 304
 		/* A halted or unborn vCPU waits here; so does its thread's kill. */
 		if (wait_event_interruptible(vcpu->wait, runnable(vcpu)) || must_return())
 			return 0;
 		vcpu->halted = false;
+#else
+		/* Exercise 3.4: until runnable() is true, or a signal is there, sleep; then it is not halted. */
+		if (!runnable(vcpu)) {
+			EXERCISE("3.4");
+			return 0;
+		}
+		if (must_return())
+			return 0;
+#endif
 		if (run_atomic(vcpu) == TO_LAUNCHER) {
 			vcpu->run->rip = vcpu->regs.rip;
 			return 0;
@@ -478,10 +513,23 @@ static int vcpu_run(struct ringlet_vcpu *vcpu)
 		return -EIO;
 	if (!has_null_selectors())
 		return -EINVAL;		/* the switcher would not restore them */
+#if SOLUTION < 9999
+	if (!missing && first_exercise)
+		exercise_missing(first_exercise);
+	if (missing) {
+		vcpu_kill(vcpu, "%s", missing);
+		missing = NULL;
+		return 0;
+	}
+#endif
 #if CHAPTER >= 2
+#if SOLUTION >= 203
 	if (vcpu->complete_hypercall)
 		vcpu->regs.rax = vcpu->run->result;
 	vcpu->complete_hypercall = false;
+#else
+	/* Exercise 2.3, the other half: here the launcher's answer, if one is due, goes to the guest. */
+#endif
 #endif
 #if CHAPTER >= 5
 	WRITE_ONCE(vcpu->thread, current);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The guest's page tables, read as the CPU would (chapter 4; SDM 3A 4.5, 4.6,
+ * The guest's page tables, read as the CPU would (chapter 4; SDM 3A 4.2, 4.6,
  * 4.8). The guest may change them under our eyes: each entry is read once, and
  * the accessed and dirty bits go in by compare-and-exchange.
  */
@@ -34,10 +34,10 @@ static inline bool is_leaf(u64 entry, int level)
 /* The rights that are left below an entry: what it and all above it allow. */
 static u64 narrow(u64 upper, u64 entry)
 {
-#if SOLUTION >= 402
+#if SOLUTION >= 404
 	return (upper & entry & (_PAGE_USER | _PAGE_RW)) | ((upper | entry) & _PAGE_NX);
 #else
-	EXERCISE("4.2");	/* _PAGE_USER, _PAGE_RW and _PAGE_NX; nothing else */
+	EXERCISE("4.4");	/* _PAGE_USER, _PAGE_RW and _PAGE_NX; nothing else */
 	return 0;
 #endif
 }
@@ -45,7 +45,7 @@ static u64 narrow(u64 upper, u64 entry)
 /* Does the access in @error (W, U, I) break what the entries together allow? */
 static bool refused(u64 rights, u64 error)
 {
-#if SOLUTION >= 402
+#if SOLUTION >= 404
 	bool user = error & X86_PF_USER;
 
 	if (user && !(rights & _PAGE_USER))
@@ -57,7 +57,7 @@ static bool refused(u64 rights, u64 error)
 	/* The host's SMEP is on, so it holds for the guest kernel as well. */
 	return rights & _PAGE_NX || (!user && rights & _PAGE_USER);
 #else
-	EXERCISE("4.2");
+	EXERCISE("4.4");
 	return true;
 #endif
 }
@@ -68,10 +68,10 @@ static bool refused(u64 rights, u64 error)
  */
 static bool mark(u64 *place, u64 entry, u64 bits)
 {
-#if SOLUTION >= 403
+#if SOLUTION >= 405
 	return !(bits & ~entry) || cmpxchg(place, entry, entry | bits) == entry;
 #else
-	EXERCISE("4.3");
+	EXERCISE("4.5");
 	return true;
 #endif
 }
@@ -141,10 +141,10 @@ restart:
 		walk->error |= X86_PF_PROT;
 		return -EFAULT;
 	}
-#if SOLUTION >= 403
+#if SOLUTION >= 405
 	bits = _PAGE_ACCESSED | (error & X86_PF_WRITE ? _PAGE_DIRTY : 0);
 #else
-	bits = 0;	/* Exercise 4.3, too: which bits does this access set in a leaf? */
+	bits = 0;	/* Exercise 4.5, too: which bits does this access set in a leaf? */
 #endif
 	if (!mark(place, entry, bits))
 		goto restart;

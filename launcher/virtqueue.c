@@ -61,6 +61,7 @@ int queue_setup(struct virtqueue *vq, const struct ringlet_queue *setup)
 	vq->size = 0;
 	if (!size)
 		return 0;
+#if SOLUTION >= 801
 	if (size > QUEUE_SIZE || size & (size - 1) || setup->desc % VRING_DESC_ALIGN_SIZE ||
 	    setup->avail % VRING_AVAIL_ALIGN_SIZE || setup->used % VRING_USED_ALIGN_SIZE)
 		return -EINVAL;
@@ -71,6 +72,10 @@ int queue_setup(struct virtqueue *vq, const struct ringlet_queue *setup)
 			     sizeof(*vq->used) + size * sizeof(*vq->used->ring) + sizeof(u16));
 	if (!vq->desc || !vq->avail || !vq->used)
 		return -EINVAL;
+#else
+	/* Exercise 8.1: vq->desc, avail and used, all of each in the guest's RAM. */
+	EXERCISE("8.1");
+#endif
 	vq->indirect = vq->device->features & BIT(VIRTIO_RING_F_INDIRECT_DESC);
 #if CHAPTER >= 9
 	vq->event_idx = vq->device->features & BIT(VIRTIO_RING_F_EVENT_IDX);
@@ -87,13 +92,19 @@ int queue_setup(struct virtqueue *vq, const struct ringlet_queue *setup)
 /* "No need to kick me". With EVENT_IDX an old avail_event says that by itself. */
 static void kicks_off(struct virtqueue *vq)
 {
+#if SOLUTION >= 905
 	if (!vq->event_idx)
 		store(&vq->used->flags, VRING_USED_F_NO_NOTIFY);
+#else
+	EXERCISE("9.5");
+	store(&vq->used->flags, VRING_USED_F_NO_NOTIFY);
+#endif
 }
 
 /* "Kick me". Return: whether a request slipped in before the driver saw that. */
 static bool kicks_on(struct virtqueue *vq)
 {
+#if SOLUTION >= 905
 	if (vq->event_idx)
 		store(avail_event(vq), vq->last_avail);
 	else
@@ -104,6 +115,12 @@ static bool kicks_on(struct virtqueue *vq)
 	 */
 	fence();
 	return load(&vq->avail->idx) != vq->last_avail;
+#else
+	/* Exercise 9.5: say it, then look again. */
+	EXERCISE("9.5");
+	store(avail_event(vq), vq->last_avail);
+	return false;
+#endif
 }
 #endif
 
@@ -203,6 +220,7 @@ static struct vring_desc read_descriptor(const struct vring_desc *from)
 static const char *add_buffer(struct virtqueue *vq, struct chain *chain,
 			      const struct vring_desc *desc)
 {
+#if SOLUTION >= 802
 	void *at = memory_at(vq->memory, desc->addr, desc->len);
 	struct iovec *iov = &chain->iov[chain->nr_out + chain->nr_in];
 	bool in = desc->flags & VRING_DESC_F_WRITE;
@@ -219,6 +237,12 @@ static const char *add_buffer(struct virtqueue *vq, struct chain *chain,
 	*(in ? &chain->nr_in : &chain->nr_out) += 1;
 	*(in ? &chain->in_length : &chain->out_length) += desc->len;
 	return NULL;
+#else
+	/* Exercise 8.2: no empty buffer, none that is not RAM, no readable behind a writable. */
+	EXERCISE("8.2");
+	chain->iov[chain->nr_out++] = (struct iovec){ vq->memory->base + desc->addr, desc->len };
+	return NULL;
+#endif
 }
 
 /*
@@ -230,6 +254,7 @@ static const char *add_buffer(struct virtqueue *vq, struct chain *chain,
  */
 static const char *walk(struct virtqueue *vq, u16 head, struct chain *chain)
 {
+#if SOLUTION >= 802
 	struct vring_desc desc, *table = vq->desc;
 	unsigned int entries = vq->size, buffers = 0;
 	const char *wrong = NULL;
@@ -260,6 +285,13 @@ static const char *walk(struct virtqueue *vq, u16 head, struct chain *chain)
 		index = desc.next;
 	} while (!wrong && desc.flags & VRING_DESC_F_NEXT);
 	return wrong;
+#else
+	/* Exercise 8.2: here is one descriptor of the chain, if it is one. */
+	struct vring_desc desc = read_descriptor(&vq->desc[head]);
+
+	EXERCISE("8.2");
+	return add_buffer(vq, chain, &desc);
+#endif
 }
 
 /* Take the next request. Return: false if there is none, or none to believe. */
@@ -270,6 +302,7 @@ static bool queue_pop(struct virtqueue *vq, struct chain *chain)
 
 	if (vq->broken)
 		return false;
+#if SOLUTION >= 803
 	/*
 	 * Pairs with virtio_wmb() in virtqueue_add_split() (Linux,
 	 * virtio_ring.c): who sees the index sees the entry and its chain.
@@ -285,6 +318,12 @@ static bool queue_pop(struct virtqueue *vq, struct chain *chain)
 		return give_up(vq, "head out of range");
 	if (vq->in_flight[head])
 		return give_up(vq, "head is in flight already");
+#else
+	/* Exercise 8.3: is there a request, and is its head one to believe? */
+	EXERCISE("8.3");
+	avail = vq->avail->idx;
+	head = vq->avail->ring[avail];
+#endif
 
 	chain->head = head;
 	chain->nr_out = chain->nr_in = 0;
@@ -294,8 +333,10 @@ static bool queue_pop(struct virtqueue *vq, struct chain *chain)
 		return give_up(vq, wrong);
 	chain->out = chain->iov;
 	chain->in = chain->iov + chain->nr_out;
+#if SOLUTION >= 803
 	vq->in_flight[head] = true;
 	vq->last_avail++;
+#endif
 	return true;
 }
 
@@ -313,11 +354,20 @@ bool queue_next(struct virtqueue *vq, struct chain *chain)
 		if (queue_pop(vq, chain))
 			return true;
 #if CHAPTER >= 9
+#if SOLUTION >= 905
 		queue_interrupt(vq);
 		if (!vq->broken && kicks_on(vq))
 			continue;
 		queue_wait(vq, -1, 0);
 		kicks_off(vq);
+#else
+		/* Exercise 9.5: nothing to do. What must happen before the thread may sleep? */
+		EXERCISE("9.5");
+		queue_interrupt(vq);
+		kicks_on(vq);
+		queue_wait(vq, -1, 0);
+		kicks_off(vq);
+#endif
 #else
 		usleep(POLL_US);
 #endif
@@ -333,12 +383,18 @@ bool queue_next(struct virtqueue *vq, struct chain *chain)
  */
 void queue_fill(struct virtqueue *vq, u16 head, u32 length)
 {
+#if SOLUTION >= 804
 	struct vring_used_elem *elem = &vq->used->ring[vq->next_used & (vq->size - 1)];
 
 	store(&elem->id, head);
 	store(&elem->len, length);
 	vq->in_flight[head] = false;
 	vq->next_used++;
+#else
+	/* Exercise 8.4: the next element of the used ring; the index comes later. */
+	EXERCISE("8.4");
+	vq->used->ring[0] = (struct vring_used_elem){ head, length };
+#endif
 }
 
 /**
@@ -351,8 +407,14 @@ void queue_publish(struct virtqueue *vq)
 	 * Pairs with virtio_rmb() in virtqueue_get_buf_ctx_split(): who sees
 	 * the index sees the elements and the data.
 	 */
+#if SOLUTION >= 804
 	vq->published = vq->next_used;
 	store_release(&vq->used->idx, vq->published);
+#else
+	/* Exercise 8.4: now the index. */
+	EXERCISE("8.4");
+	vq->used->idx++;
+#endif
 #if CHAPTER >= 9
 	if ((u16)(vq->published - vq->signalled) >= BATCH)
 		queue_interrupt(vq);
@@ -383,6 +445,7 @@ void queue_interrupt(struct virtqueue *vq)
 	if (old == new)
 		return;
 	vq->signalled = new;
+#if SOLUTION >= 904
 	/*
 	 * Pairs with virtio_store_mb() in virtqueue_get_buf_ctx_split() and
 	 * virtio_mb() in virtqueue_enable_cb_delayed_split(): either the driver
@@ -392,6 +455,12 @@ void queue_interrupt(struct virtqueue *vq)
 	if (vq->event_idx ? vring_need_event(load(used_event(vq)), new, old) :
 	    !(load(&vq->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT))
 		line_raise(vq->device->vm, vq->line);
+#else
+	/* Exercise 9.4: the driver does not always want to know; used_event(), flags. */
+	EXERCISE("9.4");
+	if (*used_event(vq) == new)
+		line_raise(vq->device->vm, vq->line);
+#endif
 }
 #endif
 
@@ -425,6 +494,7 @@ size_t chain_read(struct chain *chain, void *to, size_t length)
 {
 	size_t done = 0;
 
+#if SOLUTION >= 805
 	while (done < length && chain->nr_out) {
 		size_t now = chain->out->iov_len;
 
@@ -435,6 +505,11 @@ size_t chain_read(struct chain *chain, void *to, size_t length)
 		done += now;
 	}
 	chain->out_length -= done;
+#else
+	/* Exercise 8.5: over as many buffers as it takes; iov_advance() drops what is used up. */
+	EXERCISE("8.5");
+	memcpy(to, chain->out->iov_base, length);
+#endif
 	return done;
 }
 
@@ -450,6 +525,7 @@ size_t chain_write(struct chain *chain, const void *from, size_t length)
 {
 	size_t done = 0;
 
+#if SOLUTION >= 805
 	while (done < length && chain->nr_in) {
 		size_t now = chain->in->iov_len;
 
@@ -460,6 +536,11 @@ size_t chain_write(struct chain *chain, const void *from, size_t length)
 		done += now;
 	}
 	chain->in_length -= done;
+#else
+	/* Exercise 8.5 */
+	EXERCISE("8.5");
+	memcpy(chain->in->iov_base, from, length);
+#endif
 	return done;
 }
 
@@ -473,10 +554,15 @@ u8 *chain_last_byte(struct chain *chain)
 {
 	struct iovec *last = chain->in + chain->nr_in - 1;
 
+#if SOLUTION >= 805
 	if (!chain->nr_in)
 		return NULL;
 	chain->in_length--;
 	if (--last->iov_len == 0)
 		chain->nr_in--;
+#else
+	/* Exercise 8.5: and what is left of the chain? */
+	EXERCISE("8.5");
+#endif
 	return (u8 *)last->iov_base + last->iov_len;
 }

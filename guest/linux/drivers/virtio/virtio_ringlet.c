@@ -75,6 +75,7 @@ static u64 rv_get_features(struct virtio_device *vdev)
 
 static int rv_finalize_features(struct virtio_device *vdev)
 {
+#if SOLUTION >= 704
 	vring_transport_features(vdev);
 	if (!__virtio_test_bit(vdev, VIRTIO_F_VERSION_1)) {
 		dev_err(&vdev->dev, "a device without VERSION_1\n");
@@ -82,6 +83,11 @@ static int rv_finalize_features(struct virtio_device *vdev)
 	}
 	return ringlet_hypercall(RINGLET_HC_DEVICE_FEATURES, to_ringlet(vdev)->number,
 				 vdev->features, 0, 0);
+#else
+	/* Exercise 7.4: vdev->features holds what driver and device both know. */
+	EXERCISE("7.4");
+	return -EINVAL;
+#endif
 }
 
 /* An errno is no status: its low byte would read as one. */
@@ -106,6 +112,7 @@ static void rv_reset(struct virtio_device *vdev)
 
 static u32 rv_generation(struct virtio_device *vdev)
 {
+#if SOLUTION >= 705
 	const struct ringlet_device *record = to_ringlet(vdev)->record;
 	u32 generation;
 
@@ -115,6 +122,11 @@ static u32 rv_generation(struct virtio_device *vdev)
 	/* Pairs with the launcher's release of the even value: config after it. */
 	smp_rmb();
 	return generation;
+#else
+	/* Exercise 7.5: the core calls this before and after each read of several bytes. */
+	EXERCISE("7.5");
+	return 0;
+#endif
 }
 
 static void rv_get(struct virtio_device *vdev, unsigned int offset, void *buffer,
@@ -122,12 +134,18 @@ static void rv_get(struct virtio_device *vdev, unsigned int offset, void *buffer
 {
 	struct ringlet_vdev *rv = to_ringlet(vdev);
 
+#if SOLUTION >= 705
 	memset(buffer, 0, length);
 	if (offset < rv->config_length)
 		memcpy(buffer, config_space(rv) + offset,
 		       min(length, rv->config_length - offset));
 	/* The generation is read again after this: not before the bytes. */
 	smp_rmb();
+#else
+	/* Exercise 7.5: what lies behind the config space reads as 0. */
+	EXERCISE("7.5");
+	memcpy(buffer, config_space(rv) + offset, length);
+#endif
 }
 
 static void rv_set(struct virtio_device *vdev, unsigned int offset, const void *buffer,
@@ -157,8 +175,14 @@ static irqreturn_t config_interrupt(int irq, void *rv)
  */
 static bool rv_notify(struct virtqueue *vq)
 {
+#if SOLUTION >= 903
 	return ringlet_hypercall(RINGLET_HC_NOTIFY, to_ringlet(vq->vdev)->number, vq->index,
 				 0, 0) != -ENODEV;
+#else
+	/* Exercise 9.3: false only if there is no such device any more. */
+	EXERCISE("9.3");
+	return false;
+#endif
 }
 #endif
 
@@ -217,6 +241,7 @@ static void rv_del_vqs(struct virtio_device *vdev)
 /* Tell the host where the three parts of a ring are. */
 static int set_up_queue(struct ringlet_vdev *rv, struct virtqueue *vq)
 {
+#if SOLUTION >= 806
 	rv->setup = (struct ringlet_queue) {
 		.size = virtqueue_get_vring_size(vq),
 		.desc = virtqueue_get_desc_addr(vq),
@@ -225,6 +250,11 @@ static int set_up_queue(struct ringlet_vdev *rv, struct virtqueue *vq)
 	};
 	return ringlet_hypercall(RINGLET_HC_DEVICE_QUEUE, rv->number, vq->index,
 				 virt_to_phys(&rv->setup), 0);
+#else
+	/* Exercise 8.6: fill in rv->setup, and give the host its gpa. */
+	EXERCISE("8.6");
+	return -ENOSYS;
+#endif
 }
 
 static struct virtqueue *find_vq(struct ringlet_vdev *rv, unsigned int index,
@@ -238,8 +268,13 @@ static struct virtqueue *find_vq(struct ringlet_vdev *rv, unsigned int index,
 #endif
 	int ret;
 
+#if SOLUTION >= 806
 	if (!size || !is_power_of_2(size) || size > 32768)
 		return ERR_PTR(-ENOENT);
+#else
+	/* Exercise 8.6: -ENOENT for a queue that is not there, or of no good size. */
+	EXERCISE("8.6");
+#endif
 #if CHAPTER >= 9
 	irq = ringlet_irq(READ_ONCE(offered->irq));
 	if (irq < 0)
@@ -363,15 +398,16 @@ static int add_device(unsigned int number, const struct ringlet_device *record, 
 	rv = kzalloc(sizeof(*rv), GFP_KERNEL);
 	if (!rv)
 		return -ENOMEM;
+	rv->vdev.config = &ringlet_config_ops;
+	rv->vdev.dev.parent = &parent->dev;
+	rv->vdev.dev.release = rv_release;
+#if SOLUTION >= 703
 	rv->number = number;
 	rv->record = record;
 	rv->queues = queues;
 	rv->config_length = config_length;
-	rv->vdev.dev.parent = &parent->dev;
-	rv->vdev.dev.release = rv_release;
 	rv->vdev.id.device = READ_ONCE(record->device_id);
 	rv->vdev.id.vendor = READ_ONCE(record->vendor_id);
-	rv->vdev.config = &ringlet_config_ops;
 
 #if CHAPTER >= 9
 	rv->config_irq = ringlet_irq(READ_ONCE(record->config_irq));
@@ -391,7 +427,12 @@ static int add_device(unsigned int number, const struct ringlet_device *record, 
 		return ret;
 	}
 	devices[number] = rv;
-	return 0;
+#else
+	/* Exercise 7.3: fill in the rest of rv, register it, note it in devices[]. */
+	EXERCISE("7.3");
+	ret = -ENOSYS;
+#endif
+	return ret;
 }
 
 static void remove_device(unsigned int number)
@@ -400,11 +441,16 @@ static void remove_device(unsigned int number)
 
 	if (!rv)
 		return;
+#if SOLUTION >= 703
 	devices[number] = NULL;
 #if CHAPTER >= 9
 	free_irq(rv->config_irq, rv);
 #endif
 	unregister_virtio_device(&rv->vdev);	/* the last reference frees rv */
+#else
+	/* Exercise 7.3: the reverse of add_device(). Who frees rv? */
+	EXERCISE("7.3");
+#endif
 }
 
 /*
@@ -415,6 +461,7 @@ static void remove_device(unsigned int number)
  */
 static void scan(void)
 {
+#if SOLUTION >= 701
 	u32 end = min_t(u32, READ_ONCE(page->length), RINGLET_DEVICE_PAGE_SIZE);
 	unsigned int count = min_t(unsigned int, READ_ONCE(page->count), RINGLET_MAX_DEVICES);
 	u32 offset = sizeof(*page);
@@ -447,6 +494,23 @@ static void scan(void)
 	return;
 bad:
 	pr_warn("record %u of the device page, at offset %u, is not sound\n", i, offset);
+#else
+	/* Exercise 7.1: this scan believes whatever it reads. */
+	const struct ringlet_device *record = (const void *)(page + 1);
+	unsigned int i;
+	int ret = 0;
+
+	EXERCISE("7.1");
+	for (i = 0; i < page->count; i++) {
+		if (!record->device_id)
+			remove_device(i);
+		else if (!devices[i])
+			ret = add_device(i, record, record->queues, record->config_length);
+		if (ret)
+			pr_warn("device %u: error %d\n", i, ret);
+		record = (const void *)record + record->length;
+	}
+#endif
 }
 
 #if CHAPTER >= 9

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Lab 3: guests that spin or halt, and a host that must not notice."""
+import threading
+import time
+
+from grader import Mismatch, expect, test
+
+SPIN = "ringlet run -k /guest/tiny/spin -m 2"
+REGISTERS = 15
+MASK = (1 << 64) - 1
+
+
+def for_a_while(command, what, signal="INT"):
+    """Start a guest; once it has spoken do something else; then a signal must end it."""
+    return (f"{command} > out & pid=$!; until grep -q . out; do sleep 0.05; done; {what}; kill -{signal} $pid; wait $pid; "
+            "echo status $?; cat out")
+
+
+@test("3.1-ticks")
+def ticks(host):
+    """An interrupt that ends a guest run reaches the host's handler: time goes on."""
+    run = host.run(for_a_while(SPIN, "sleep 1"))
+    interrupts = [event for event in run.find("exit: ") if event["vector"] >= 32 and event["ring"] == 1]
+    if len(interrupts) < 20:
+        raise Mismatch("the guest's run is ended by the clock's interrupts, a hundred a second",
+                       "more than 20 exits by interrupts in a second", f"{len(interrupts)}")
+    run.has("^spinning")
+    run.no_warnings()
+
+
+@test("3.1-registers")
+def registers(host):
+    """reraise() leaves the host's stack and registers, and the frame of the guest, as they were."""
+    seed = host.random.getrandbits(40)
+    run = host.check(f"ringlet run -k /lab/patterns -m 2 -p {seed}", seconds=30)
+    values = [seed * (2 * i + 1) & MASK for i in range(REGISTERS)]
+    run.has(f"^sum {sum(value * (i + 1) for i, value in enumerate(values)) & MASK}$", "the guest finds its registers as it left them")
+    run.no_warnings()
+
+
+def nmis(host, command, count):
+    """Give the machine NMIs while a guest runs: the host must count every one. Returns the run."""
+    seen = "awk '/NMI:/ { for (i = 2; $i + 0 == $i; i++) n += $i } END { print n }' /proc/interrupts"
+    host.load()
+    before = int(host.check("echo 0 > /proc/sys/kernel/unknown_nmi_panic; dmesg -n 1; " + seen).output)
+    sender = threading.Thread(target=lambda: [(time.sleep(0.02), host.session.machine.monitor("nmi")) for _ in range(count)])
+    sender.start()
+    run = host.run(for_a_while(command, f"until [ $({seen}) -ge {before + count} ] || [ $((n += 1)) -gt 40 ]; do sleep 0.1; done")
+                   + "; echo seen $(" + seen + ")", seconds=30)
+    sender.join()
+    got = int(run.has("^seen ([0-9]+)$").group(1)) - before
+    expect(got, count, "NMIs that the host has counted in /proc/interrupts")
+    return run
+
+
+@test("3.2-nmi", boot="nmi")
+def nmi(host):
+    """An NMI that ended the guest's run is raised for the host."""
+    run = nmis(host, SPIN, 25)
+    if not [event for event in run.find("exit: ") if event["vector"] == 2]:
+        raise Mismatch("an NMI ends the guest's run", "an exit with vector 2", "none")
+
+
+@test("3.2-noted", boot="nmi")
+def noted(host):
+    """An NMI that came in the middle of the switch was noted, and is raised for the host, too."""
+    nmis(host, "ringlet run -k /lab/busy -m 2", 100)
+
+
+@test("3.3-others")
+def others(host):
+    """need_resched() ends the atomic loop: a process that shares the CPU gets its part of it."""
+    run = host.run(for_a_while(SPIN, "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; echo counted $i"), seconds=30)
+    run.has("^counted 20000")
+
+
+@test("3.3-signal")
+def signal(host):
+    """A pending signal ends RUN, and so the guest."""
+    run = host.run(for_a_while(SPIN, ":", signal="TERM"))
+    run.has("^status 130$", "the launcher ends as one does that a signal ended")
+    run.has("^spinning")
+
+
+@test("3.4-sleep")
+def sleep(host):
+    """A halted guest is not entered again and again."""
+    run = host.run(for_a_while("ringlet run -k /lab/halt -m 2", "sleep 1"))
+    run.has("^halting")
+    run.lacks("awake again", "nothing wakes a guest for which nothing is pending")
+    halt, *after = [n for n, event in enumerate(run.events) if event.name == "hypercall" and event["number"] == 2] or [None]
+    if halt is None:
+        raise Mismatch("the guest halts", "the hypercall halt", "none")
+    entered = [event for event in run.events[halt:] if event.name == "exit"]
+    if len(entered) > 5:
+        raise Mismatch("the guest sleeps", "at most a few exits after the halt", f"{len(entered)} in a second")
+
+
+@test("3.4-signal")
+def halted_signal(host):
+    """A signal wakes the thread that sleeps for its guest."""
+    run = host.run(for_a_while("ringlet run -k /lab/halt -m 2", ":", signal="TERM"))
+    run.has("^status 130$", "the launcher ends as one does that a signal ended")

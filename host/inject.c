@@ -211,7 +211,7 @@ static bool interruptible(struct ringlet_vcpu *vcpu)
 	return vcpu->trap->shared.interrupts;
 }
 #else
-static inline bool interruptible(const struct ringlet_vcpu *vcpu)
+static bool interruptible(const struct ringlet_vcpu *vcpu)
 {
 	return vcpu->trap->shared.interrupts;
 }
@@ -236,7 +236,7 @@ static enum action deliver_pending(struct ringlet_vcpu *vcpu)
 	page->pending = !bitmap_empty(vcpu->interrupts, 256);
 	return action;
 #else
-	if (!bitmap_empty(vcpu->interrupts, 256))
+	if (!bitmap_empty(vcpu->interrupts, 256) && interruptible(vcpu))
 		EXERCISE("5.4");
 	return RESUME;
 #endif

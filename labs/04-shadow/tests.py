@@ -123,6 +123,33 @@ def data(script, random, count):
     return pages
 
 
+def with_rights(gva, gpa, rights):
+    """A script in which the four entries for gva have rights[level]; the leaf at level 1."""
+    script = Script()
+    script.map(gva, gpa)
+    for level in 2, 3, 4:
+        place = script.entry(gva, level)
+        script.poke(place, script.tables[place] | rights[level])
+    script.poke(script.entry(gva, 1), gpa | rights[1])
+    return script
+
+
+def without(right, levels, gva, gpa, start=FULL | U):
+    return with_rights(gva, gpa, {level: start & ~right if level in levels else start for level in (1, 2, 3, 4)})
+
+
+def for_ring_3(script):
+    """A page of ring 3's own, with its code."""
+    script.map(RING_3, DATA[1], FULL | U)
+    for at in 0, 8:
+        script.poke(DATA[1] + at, int.from_bytes(USER_CODE[at:at + 8], "little"))
+
+
+def in_ring_3(script, gva):
+    """Let ring 3 read the number n at gva, and then page n from NOWHERE on."""
+    script.op(Script.USER, RING_3, canonical(gva), NOWHERE)
+
+
 # 4.1 The walk
 
 
@@ -220,34 +247,105 @@ def absent(host):
     faulted(said["reserved"], gva, 9)
 
 
-# 4.4 Rights
+# 4.2 The fill
 
 
-def with_rights(gva, gpa, rights):
-    """A script in which the four entries for gva have rights[level]; the leaf at level 1."""
+@test("4.2-once")
+def once(host):
+    """Guards the tables on the way: each page is filled once, and a table that was used before holds nothing old."""
     script = Script()
-    script.map(gva, gpa)
-    for level in 2, 3, 4:
-        place = script.entry(gva, level)
-        script.poke(place, script.tables[place] | rights[level])
-    script.poke(script.entry(gva, 1), gpa | rights[1])
-    return script
+    pages = data(script, host.random, 40)
+    places = [(gva & ~0x3fffffff, page) for gva, page in zip(addresses(host.random, 6) * 7, pages)]
+    places = [(gva + (n << 21) + (n % 5 << 12), *page) for n, (gva, page) in enumerate(places)]
+    again = places[20:]
+    for gva, gpa, _, _ in places:
+        script.map(gva, gpa)
+    script.use()
+    for gva, _, offset, _ in places[:20] * 2:
+        script.op(Script.READ, canonical(gva + offset))
+    script.op(Script.HYPERCALL, Script.FLUSH_ALL)
+    for gva, _, offset, _ in again * 2:
+        script.op(Script.READ, canonical(gva + offset))
+    said, run = play(host, script=script)
+    played(said["script"], *(f"read {number}" for _, _, _, number in places[:20] * 2 + again * 2))
+    for gva, *_ in places:
+        expect(fills(run, gva), 1, f"fills of gva {canonical(gva):#x}")
 
 
-def without(right, levels, gva, gpa, start=FULL | U):
-    return with_rights(gva, gpa, {level: start & ~right if level in levels else start for level in (1, 2, 3, 4)})
+@test("4.2-full")
+def full(host):
+    """Guards the end of the free pages: the guest must not notice."""
+    script = Script()
+    gva, = addresses(host.random, 1)
+    gva &= (1 << 39) - 1
+    (gpa, offset, number), = data(script, host.random, 1)
+    script.map(1 << 39 | gva, gpa)
+    script.op(Script.FILL, script.root + 16, 254, 8, script.tables[script.root + 8] | FULL, 0)
+    script.op(Script.FILL, script.root + 8 * 257, 255, 8, script.tables[script.root + 8] | FULL, 0)
+    script.use()
+    for _ in range(2):
+        script.op(Script.SUM, (1 << 39) + gva + offset, 255, 1 << 39)
+        script.op(Script.SUM, (0xffff << 48) + (257 << 39) + gva + offset, 255, 1 << 39)
+    total = 0
+    for _ in range(255):
+        total = total * 3 + number & (1 << 64) - 1
+    played(play(host, script=script)[0]["script"], *[f"sum {total}"] * 4)
 
 
-def for_ring_3(script):
-    """A page of ring 3's own, with its code."""
-    script.map(RING_3, DATA[1], FULL | U)
-    for at in 0, 8:
-        script.poke(DATA[1] + at, int.from_bytes(USER_CODE[at:at + 8], "little"))
+# 4.3 The leaf
 
 
-def in_ring_3(script, gva):
-    """Let ring 3 read the number n at gva, and then page n from NOWHERE on."""
-    script.op(Script.USER, RING_3, canonical(gva), NOWHERE)
+@test("4.3-rights")
+def leaf_rights(host):
+    """Guards the shadow's entry: a read fills it, and the CPU must still refuse what the guest's tables refuse."""
+    gva, = addresses(host.random, 1)
+    scripts = {"write": without(W | U, [1], gva, DATA[0]), "above": without(W | U, [3], gva, DATA[0]),
+               "user": without(U, [1], gva, DATA[0]), "nx": without(U, [1, 2, 3, 4], gva, DATA[0], FULL)}
+    scripts["nx"].poke(scripts["nx"].entry(gva, 1), DATA[0] | FULL | NX)
+    errors = {"write": 3, "above": 3, "user": 5, "nx": 0x11}
+    for name, script in scripts.items():
+        script.poke(DATA[0], RET)
+        for_ring_3(script)
+        script.use()
+        script.op(Script.READ, canonical(gva))
+        if name == "user":
+            in_ring_3(script, gva)
+        else:
+            script.op(Script.CALL if name == "nx" else Script.WRITE, canonical(gva), 1)
+        said, run = play(host, **{name: script})
+        run.order(f"fill: .*gva={canonical(gva):#x} ", f"exit: .*vector=14 error={errors[name]:#x} ",
+                  what=f"{name}: a read fills the page, then the forbidden access is a page fault (vector 14)")
+    free = without(0, [], gva, DATA[0])
+    free.poke(DATA[0], 7)
+    for_ring_3(free)
+    free.use()
+    free.op(Script.READ, canonical(gva))
+    in_ring_3(free, gva)
+    said, run = play(host, free=free)
+    faulted(said["free"], NOWHERE + (7 << 12), 4)
+    expect(fills(run, gva), 1, "fills of a page that ring 1 and then ring 3 read: U is in the shadow as well")
+
+
+@test("4.3-dirty")
+def leaf_dirty(host):
+    """Guards dirty tracking: the page is writable in the shadow once the guest's D is set, and not before."""
+    clean, used = addresses(host.random, 2)
+    script = Script()
+    script.map(clean, DATA[0], P | W | A)
+    script.map(used, DATA[1], FULL)
+    script.use()
+    script.op(Script.READ, canonical(clean))
+    script.poke(script.entry(clean, 1), DATA[0] | FULL)     # what a walk would do
+    script.op(Script.WRITE, canonical(clean), 1)
+    script.op(Script.READ, canonical(used))
+    script.op(Script.WRITE, canonical(used), 1)
+    said, run = play(host, script=script)
+    expect(fills(run, clean), 2, "fills of a page that is read while D is 0 and then written: the write must be noticed")
+    expect(fills(run, used), 1, "fills of a page with D, read and then written: nothing is left to notice")
+    played(said["script"], "read 0", "written", "read 0", "written")
+
+
+# 4.4 Rights
 
 
 @test("4.4-write")
@@ -366,104 +464,6 @@ def dirty(host):
     expect([f"{bits & D:#x}" for bits in got], ["0x0"] * 3 + ["0x40", "0x0"], what + "write")
     got = entries_after(host, Script.READ, rights)
     expect([f"{bits & D:#x}" for bits in got], ["0x0"] * 5, what + "read")
-
-
-# 4.3 The leaf
-
-
-@test("4.3-rights")
-def leaf_rights(host):
-    """Guards the shadow's entry: a read fills it, and the CPU must still refuse what the guest's tables refuse."""
-    gva, = addresses(host.random, 1)
-    scripts = {"write": without(W | U, [1], gva, DATA[0]), "above": without(W | U, [3], gva, DATA[0]),
-               "user": without(U, [1], gva, DATA[0]), "nx": without(U, [1, 2, 3, 4], gva, DATA[0], FULL)}
-    scripts["nx"].poke(scripts["nx"].entry(gva, 1), DATA[0] | FULL | NX)
-    errors = {"write": 3, "above": 3, "user": 5, "nx": 0x11}
-    for name, script in scripts.items():
-        script.poke(DATA[0], RET)
-        for_ring_3(script)
-        script.use()
-        script.op(Script.READ, canonical(gva))
-        if name == "user":
-            in_ring_3(script, gva)
-        else:
-            script.op(Script.CALL if name == "nx" else Script.WRITE, canonical(gva), 1)
-        said, run = play(host, **{name: script})
-        run.order(f"fill: .*gva={canonical(gva):#x} ", f"exit: .*vector=14 error={errors[name]:#x} ",
-                  what=f"{name}: a read fills the page, then the forbidden access is a page fault (vector 14)")
-    free = without(0, [], gva, DATA[0])
-    free.poke(DATA[0], 7)
-    for_ring_3(free)
-    free.use()
-    free.op(Script.READ, canonical(gva))
-    in_ring_3(free, gva)
-    said, run = play(host, free=free)
-    faulted(said["free"], NOWHERE + (7 << 12), 4)
-    expect(fills(run, gva), 1, "fills of a page that ring 1 and then ring 3 read: U is in the shadow as well")
-
-
-@test("4.3-dirty")
-def leaf_dirty(host):
-    """Guards dirty tracking: the page is writable in the shadow once the guest's D is set, and not before."""
-    clean, used = addresses(host.random, 2)
-    script = Script()
-    script.map(clean, DATA[0], P | W | A)
-    script.map(used, DATA[1], FULL)
-    script.use()
-    script.op(Script.READ, canonical(clean))
-    script.poke(script.entry(clean, 1), DATA[0] | FULL)     # what a walk would do
-    script.op(Script.WRITE, canonical(clean), 1)
-    script.op(Script.READ, canonical(used))
-    script.op(Script.WRITE, canonical(used), 1)
-    said, run = play(host, script=script)
-    expect(fills(run, clean), 2, "fills of a page that is read while D is 0 and then written: the write must be noticed")
-    expect(fills(run, used), 1, "fills of a page with D, read and then written: nothing is left to notice")
-    played(said["script"], "read 0", "written", "read 0", "written")
-
-
-# 4.2 The fill
-
-
-@test("4.2-once")
-def once(host):
-    """Guards the tables on the way: each page is filled once, and a table that was used before holds nothing old."""
-    script = Script()
-    pages = data(script, host.random, 40)
-    places = [(gva & ~0x3fffffff, page) for gva, page in zip(addresses(host.random, 6) * 7, pages)]
-    places = [(gva + (n << 21) + (n % 5 << 12), *page) for n, (gva, page) in enumerate(places)]
-    again = places[20:]
-    for gva, gpa, _, _ in places:
-        script.map(gva, gpa)
-    script.use()
-    for gva, _, offset, _ in places[:20] * 2:
-        script.op(Script.READ, canonical(gva + offset))
-    script.op(Script.HYPERCALL, Script.FLUSH_ALL)
-    for gva, _, offset, _ in again * 2:
-        script.op(Script.READ, canonical(gva + offset))
-    said, run = play(host, script=script)
-    played(said["script"], *(f"read {number}" for _, _, _, number in places[:20] * 2 + again * 2))
-    for gva, *_ in places:
-        expect(fills(run, gva), 1, f"fills of gva {canonical(gva):#x}")
-
-
-@test("4.2-full")
-def full(host):
-    """Guards the end of the free pages: the guest must not notice."""
-    script = Script()
-    gva, = addresses(host.random, 1)
-    gva &= (1 << 39) - 1
-    (gpa, offset, number), = data(script, host.random, 1)
-    script.map(1 << 39 | gva, gpa)
-    script.op(Script.FILL, script.root + 16, 254, 8, script.tables[script.root + 8] | FULL, 0)
-    script.op(Script.FILL, script.root + 8 * 257, 255, 8, script.tables[script.root + 8] | FULL, 0)
-    script.use()
-    for _ in range(2):
-        script.op(Script.SUM, (1 << 39) + gva + offset, 255, 1 << 39)
-        script.op(Script.SUM, (0xffff << 48) + (257 << 39) + gva + offset, 255, 1 << 39)
-    total = 0
-    for _ in range(255):
-        total = total * 3 + number & (1 << 64) - 1
-    played(play(host, script=script)[0]["script"], *[f"sum {total}"] * 4)
 
 
 # 4.6 The flush

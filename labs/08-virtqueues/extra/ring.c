@@ -14,6 +14,8 @@
 #undef memcpy
 #undef poll
 
+void *memcpy(void *to, const void *from, size_t size);
+
 #define RAM	(4 * MIB)
 #define GUARD	(1 * MIB)
 
@@ -108,7 +110,7 @@ void trace(bool write, const volatile void *at, size_t size, int order)
 		return;
 	tracing = QUIET;
 	if (mode == TRACE && at)
-		printf("%s %#llx %zu %d\n", write ? "w" : "r", gpa, size, order);
+		printf("%s 0x%llx %zu %d\n", write ? "w" : "r", gpa, size, order);
 	else if (mode == TRACE)
 		printf("fence %d\n", order);
 #if CHAPTER >= 9
@@ -152,7 +154,7 @@ static void print_part(const char *name, const struct iovec *iov, unsigned int c
 {
 	printf(" %s %llu", name, length);
 	for (unsigned int i = 0; i < count; i++)
-		printf(" %#llx+%zu", gpa_of(iov[i].iov_base), iov[i].iov_len);
+		printf(" 0x%llx+%zu", gpa_of(iov[i].iov_base), iov[i].iov_len);
 }
 
 static void print_chain(void)
@@ -178,7 +180,7 @@ static void do_setup(char *words)
 	ret = queue_setup(vq, &setup);
 	printf("setup %d size %u", ret, vq->size);
 	if (vq->size)
-		printf(" desc %#llx avail %#llx used %#llx", gpa_of(vq->desc), gpa_of(vq->avail), gpa_of(vq->used));
+		printf(" desc 0x%llx avail 0x%llx used 0x%llx", gpa_of(vq->desc), gpa_of(vq->avail), gpa_of(vq->used));
 	puts("");
 }
 
@@ -320,7 +322,7 @@ static void do_last(char *words)
 
 	(void)words;
 	if (last)
-		printf("last %#llx left %llu\n", gpa_of(last), chain.in_length);
+		printf("last 0x%llx left %llu\n", gpa_of(last), chain.in_length);
 	else
 		printf("last none left %llu\n", chain.in_length);
 }

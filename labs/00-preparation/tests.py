@@ -12,10 +12,10 @@ PT_LOAD, PT_NOTE = 1, 4
 
 
 def note(name, kind, desc, align=4):
-    """An ELF note: header, name and descriptor, the last two padded."""
+    """An ELF note: header and name, then the descriptor, both padded."""
     def pad(data):
         return data + bytes(-len(data) % align)
-    return struct.pack("<III", len(name) + 1, len(desc), kind) + pad(name.encode() + b"\0") + pad(desc)
+    return pad(struct.pack("<III", len(name) + 1, len(desc), kind) + name.encode() + b"\0") + pad(desc)
 
 
 def ringlet_note(entry=ENTRY):

@@ -12,7 +12,7 @@ $(if $(filter kit 6.1 6.12-debian,$(KERNEL)),,$(error KERNEL=$(KERNEL): not one 
 LINUX := $(or $(KERNEL_BUILD),$(B)/linux)
 PYTHON := /usr/bin/python3
 $(if $(wildcard $(PYTHON)),,$(error $(PYTHON) is missing: apt-get install python3))
-STEP := $(PYTHON) tools/kit.py
+KIT := $(PYTHON) tools/kit.py
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .SHELLFLAGS := -eo pipefail -c
@@ -26,6 +26,8 @@ export KERNEL CPUS MEM FILES TIMEOUT ACCEL EMULATOR KERNEL_SRC KERNEL_TARBALL KE
 files = $(shell find $(1) -type f -not -name '*.o' -not -name '*.cmd' 2>/dev/null)
 programs := $(addprefix $(B)/programs/,stress bench)
 
+numbers := 00 01 02 03 04 05 06 07 08 09 10 11 12 13 14
+
 help: ## show the targets
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	sed -n '/^# Variables/,/^$$/s/^#//p' Makefile
@@ -38,6 +40,21 @@ host: $(B)/host-$(KERNEL)/initramfs ## run CMD='…' in the host, with FILES= at
 
 guest: $(B)/host-$(KERNEL)/initramfs ## run CMD='…' in a guest, with FILES= at hand
 	tools/boot guest
+
+start: $(B)/host-kit/initramfs ## a working tree for a lab in work/: LAB=07, STEP=2 with the first exercises solved
+	tools/lab start "$(LAB)" $(STEP)
+
+prove: $(B)/host-kit/initramfs ## prove labs (LAB='04 07', default all): starter, solution, recorded wrong solutions
+	tools/lab prove $(or $(LAB),$(notdir $(wildcard labs/[0-9][0-9]-*)))
+
+chapters: $(B)/host-kit/initramfs ## build and boot the system of every chapter; ch04 for one, with its demo
+	tools/chapter.py check
+
+$(numbers:%=ch%): ch%: $(B)/host-kit/initramfs
+	tools/chapter.py run $(patsubst 0%,%,$*)
+
+diff: ## what a chapter adds: CH=4, STEP=1 for one of its steps
+	tools/chapter.py diff "$(CH)" $(STEP)
 
 test: all stock $(B)/packages-test ## run every test; TESTS=tests/test_tools.py ARGS='-x -k tour' for less
 	$(PYTHON) -m pytest $(TESTS) $(ARGS)
@@ -84,12 +101,12 @@ $(B)/source: FORCE
 # The launcher and the programs know their own dependencies.
 
 $(B)/launcher/ringlet: $(call files,launcher include) $(B)/packages-build
-	$(STEP) "build launcher" make -C launcher O=$(abspath $(B))/launcher
+	$(KIT) "build launcher" make -C launcher O=$(abspath $(B))/launcher
 	touch $@
 
 $(programs) &: $(call files,tests/programs) $(B)/packages-build
 	mkdir -p $(B)/programs
-	$(STEP) "build test programs" make -C tests/programs O=$(abspath $(B))/programs
+	$(KIT) "build test programs" make -C tests/programs O=$(abspath $(B))/programs
 	touch $(programs)
 
 # What the guest boots from
@@ -132,5 +149,5 @@ $(B)/host-%/initramfs: $(B)/host-%/ringlet.ko $(B)/launcher/ringlet $(B)/guest-d
 	tools/images host $@ --modules $(modules-$*) --extra $< --guest $(LINUX) $(programs)
 
 FORCE:
-.PHONY: help run host guest test bench all stock doctor packages clean FORCE
+.PHONY: help run host guest start prove chapters $(numbers:%=ch%) diff test bench all stock doctor packages clean FORCE
 .PRECIOUS: $(B)/host-%/ringlet.ko $(B)/host-%/bzImage $(B)/packages-%

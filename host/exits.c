@@ -158,7 +158,7 @@ enum action handle_exit(struct ringlet_vcpu *vcpu)
 #endif
 	return exits[vector].handle(vcpu);
 #else
-	/* Exercise 2.1: the switcher's push has extended the vector's sign. Count the exit, and let its row handle it. */
+	/* Exercise 2.1: the push has extended the sign. Count the exit; its row handles it. */
 	EXERCISE("2.1");
 	return vcpu_kill(vcpu, "nobody handles exit %llu", vector);
 #endif

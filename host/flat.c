@@ -19,7 +19,7 @@
  */
 int flat_init(struct ringlet_vcpu *vcpu)
 {
-#if SOLUTION >= 101
+#if SOLUTION >= 102
 	void *page;
 	int i;
 
@@ -38,8 +38,8 @@ int flat_init(struct ringlet_vcpu *vcpu)
 	vcpu->flat[0][SLOT_PML4_INDEX] = vcpu->slot;
 	return 0;
 #else
-	/* Exercise 1.1: flat[0] is the PML4, flat[3] the page table. vm_page(), PTRS_PER_PTE, TABLE, and the slot. */
-	EXERCISE("1.1");
+	/* Exercise 1.2: flat[0] is the PML4, flat[3] the page table. The slot, too. */
+	EXERCISE("1.2");
 	return 0;
 #endif
 }

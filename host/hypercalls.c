@@ -34,7 +34,7 @@ static enum action hc_launcher(struct ringlet_vcpu *vcpu)
 	vcpu->complete_hypercall = true;
 	return TO_LAUNCHER;
 #else
-	/* Exercise 2.3: all that struct ringlet_run says of a hypercall; and vcpu_run() must know that an answer is due. */
+	/* Exercise 2.3: what struct ringlet_run says of a hypercall; and that an answer is due. */
 	EXERCISE("2.3");
 	return TO_LAUNCHER;
 #endif
@@ -330,7 +330,7 @@ enum action handle_hypercall(struct ringlet_vcpu *vcpu)
 	count(COUNT_HYPERCALLS + number);
 	return hypercalls[number].handle(vcpu);
 #else
-	/* Exercise 2.2: count it, under its number, and let its row handle it; -ENOSYS if there is none. */
+	/* Exercise 2.2: count it under its number; its row handles it. No row: -ENOSYS. */
 	EXERCISE("2.2");
 	return done(vcpu, -ENOSYS);
 #endif

@@ -224,7 +224,7 @@ static void map_block(struct ringlet_vcpu *vcpu)
 #if CHAPTER >= 5
 	guest[PTE_INDEX(0, 0)] = trap | RW_PAGE;	/* RINGLET_PAGE */
 #endif
-#if SOLUTION >= 102
+#if SOLUTION >= 101
 	for (i = 0; i < TEXT_PAGES; i++)
 		guest[PTE_INDEX(block, BLOCK_TEXT) + i] = text[i] | X_PAGE;
 #if SOLUTION >= 1301
@@ -236,9 +236,9 @@ static void map_block(struct ringlet_vcpu *vcpu)
 #endif
 	guest[PTE_INDEX(block, BLOCK_TRAP)] = trap | RW_PAGE;
 #else
-	/* Exercise 1.2: the head of switcher.h says what the guest may do where. */
+	/* Exercise 1.1: the head of switcher.h says what the guest may do where. */
 	(void)guest;
-	EXERCISE("1.2");
+	EXERCISE("1.1");
 #endif
 	vcpu->slot = page_to_phys(vcpu->slot_pages[0]) | TABLE;
 }

@@ -104,7 +104,7 @@ switcher_enter:
 	mov	%rax, %cr3
 
 #else
-	/* Exercise 1.3: note the host's rsp, FS, GS and CR3; load the guest's IDT, GDT, TSS, FS, GS, stack and CR3. */
+	/* Exercise 1.3: note the host's rsp, FS, GS, CR3; load the guest's tables, bases, stack. */
 	EXERCISE "1.3"
 #endif
 
@@ -134,7 +134,7 @@ switcher_world:
 	add	$16, %rsp			/* vector, error */
 	iretq
 #else
-	/* Exercise 1.5: the guest's registers, in the order of struct switcher_frame. Until then we turn round here. */
+	/* Exercise 1.5: the guest's registers. Until then we turn round here. */
 	add	$120, %rsp
 	movq	$EXIT_EXERCISE, (%rsp)
 	jmp	.Lexit
@@ -336,7 +336,7 @@ switcher_vectors:
 	pushq	$X86_EFLAGS_FIXED		/* no AC, DF, NT, TF from the guest */
 	popfq
 #else
-	/* Exercise 1.5, the way back: complete the frame; then none of the guest's flags may be left. */
+	/* Exercise 1.5, the way back: complete the frame; then leave no flag of the guest's. */
 	movq	$EXIT_EXERCISE, (%rsp)
 	sub	$120, %rsp
 #endif
@@ -398,7 +398,7 @@ switcher_world_end:
 
 	mov	HOST(HOST_RSP), %rsp
 #else
-	/* Exercise 1.4: the other world's way round, with what stands in rbx, rbp, r13, r14; last of all the host's rsp. */
+	/* Exercise 1.4: put rbx, rbp, r13, r14 away; the host's world; last of all its rsp. */
 	EXERCISE "1.4"
 #endif
 	pop	%r15

@@ -102,7 +102,7 @@ void vcpu_kick(struct ringlet_vcpu *vcpu)
 	if (READ_ONCE(vcpu->in_guest) && thread)
 		kick_process(thread);
 #else
-	/* Exercise 5.5: an IPI for a CPU that runs the guest. Where that is our own, it has exited. */
+	/* Exercise 5.5: an IPI for a CPU that runs the guest; on our own it has exited. */
 	if (thread && task_cpu(thread) != raw_smp_processor_id())
 		EXERCISE("5.5");
 #endif
@@ -529,7 +529,7 @@ static int vcpu_run(struct ringlet_vcpu *vcpu)
 		vcpu->regs.rax = vcpu->run->result;
 	vcpu->complete_hypercall = false;
 #else
-	/* Exercise 2.3, the other half: here the launcher's answer, if one is due, goes to the guest. */
+	/* Exercise 2.3, the other half: the launcher's answer, if one is due. */
 #endif
 #endif
 #if CHAPTER >= 5

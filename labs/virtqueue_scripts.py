@@ -49,7 +49,7 @@ class Script:
 
 def accesses(output):
     """[(what, gpa, size, order)] of each traced line; a fence has neither gpa nor size."""
-    return [(what, int(gpa or 0, 0), int(size or 0), int(order)) for what, gpa, size, order in
+    return [(what, int(gpa or "0", 0), int(size or 0), int(order)) for what, gpa, size, order in
             re.findall(r"^(r|w|fence)(?: (0x[0-9a-f]+) (\d+))? (-?\d+)$", output, re.M)]
 
 

@@ -220,6 +220,7 @@ class Machine:
                 self.process.wait()
         if self.process:
             self.keep_log()
+            self.process = None  # so that leaving twice does no harm
         if self.link:
             self.link.close()
         shutil.rmtree(self.folder, ignore_errors=True)

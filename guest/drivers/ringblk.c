@@ -11,6 +11,9 @@
 #include <linux/virtio.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
+#if SOLUTION < 9999
+#include <asm/ringlet.h>
+#endif
 
 #define MAX_DEPTH	128	/* requests at a time */
 #define MAX_SEGMENTS	64	/* pieces of memory in one of them */
@@ -196,6 +199,7 @@ static blk_status_t fill_header(struct ringblk *blk, struct request *rq)
 static bool list_data(struct request *rq)
 {
 	struct ringblk_request *request = blk_mq_rq_to_pdu(rq);
+#if SOLUTION >= 1101
 	unsigned int segments = blk_rq_nr_phys_segments(rq);
 
 	if (!segments)
@@ -203,12 +207,18 @@ static bool list_data(struct request *rq)
 	sg_init_table(request->data, segments);
 	blk_rq_map_sg(rq->q, rq, request->data);
 	return true;
+#else
+	/* Exercise 11.1: blk-mq knows how many pieces, and lists them. */
+	EXERCISE("11.1");
+	return request->data[0].length;
+#endif
 }
 
 /* What the device reads comes first, then what it writes, the status last of all. */
 static int add_request(struct ringblk *blk, struct request *rq, bool data)
 {
 	struct ringblk_request *request = blk_mq_rq_to_pdu(rq);
+#if SOLUTION >= 1101
 	struct scatterlist header, status, *sgs[3] = { &header, request->data, &status };
 	bool to_device = data && rq_data_dir(rq) == WRITE;
 
@@ -218,6 +228,11 @@ static int add_request(struct ringblk *blk, struct request *rq, bool data)
 		sgs[1] = &status;
 	return virtqueue_add_sgs(blk->vq, sgs, 1 + to_device, 1 + (data && !to_device), request,
 				 GFP_ATOMIC);
+#else
+	/* Exercise 11.1: up to three lists for virtqueue_add_sgs(). */
+	EXERCISE("11.1");
+	return request->header.type ? -EIO : data;
+#endif
 }
 
 /* The hypercall stands outside the lock: whoever completes requests need not wait for it. */
@@ -249,6 +264,7 @@ static blk_status_t ringblk_queue_rq(struct blk_mq_hw_ctx *hctx,
 	/* Before the device can have it: from then on it may be completed at any moment. */
 	blk_mq_start_request(bd->rq);
 
+#if SOLUTION >= 1103
 	spin_lock_irqsave(&blk->lock, flags);
 	ret = add_request(blk, bd->rq, data);
 	/* Still under the lock: the interrupt that makes room starts the queue after this. */
@@ -260,6 +276,14 @@ static blk_status_t ringblk_queue_rq(struct blk_mq_hw_ctx *hctx,
 	if (!ret && bd->last)
 		ringblk_commit_rqs(hctx);
 	return ret == -ENOSPC ? BLK_STS_DEV_RESOURCE : errno_to_blk_status(ret);
+#else
+	/* Exercise 11.3: this kicks for every request, and fails when the ring is full. */
+	spin_lock_irqsave(&blk->lock, flags);
+	ret = add_request(blk, bd->rq, data);
+	spin_unlock_irqrestore(&blk->lock, flags);
+	ringblk_commit_rqs(hctx);
+	return errno_to_blk_status(ret);
+#endif
 }
 
 /* ---- run: it comes back ---- */
@@ -271,12 +295,18 @@ static blk_status_t ringblk_queue_rq(struct blk_mq_hw_ctx *hctx,
 static blk_status_t judge(struct request *rq, unsigned int length)
 {
 	struct ringblk_request *request = blk_mq_rq_to_pdu(rq);
+#if SOLUTION >= 1102
 	unsigned int wanted = 1 + (req_op(rq) == REQ_OP_READ ? blk_rq_bytes(rq) : 0);
 	u8 status = READ_ONCE(request->status);
 
 	if (status == VIRTIO_BLK_S_UNSUPP)
 		return BLK_STS_NOTSUPP;
 	return status == VIRTIO_BLK_S_OK && length >= wanted ? BLK_STS_OK : BLK_STS_IOERR;
+#else
+	/* Exercise 11.2: what the status says, and whether the length bears it out. */
+	EXERCISE("11.2");
+	return request->status ? BLK_STS_IOERR : BLK_STS_OK;
+#endif
 }
 
 static void ringblk_done(struct virtqueue *vq)
@@ -288,6 +318,7 @@ static void ringblk_done(struct virtqueue *vq)
 	bool room = false;
 
 	spin_lock_irqsave(&blk->lock, flags);
+#if SOLUTION >= 1102
 	do {
 		virtqueue_disable_cb(vq);
 		while ((request = virtqueue_get_buf(vq, &length))) {
@@ -299,6 +330,12 @@ static void ringblk_done(struct virtqueue *vq)
 		}
 		/* False: more came in before interrupts were on again, and nothing will tell. */
 	} while (!virtqueue_enable_cb(vq));
+#else
+	/* Exercise 11.2: each that is back; then interrupts on, and was that too late? */
+	EXERCISE("11.2");
+	request = virtqueue_get_buf(vq, &length);
+	request->result = judge(blk_mq_rq_from_pdu(request), length);
+#endif
 	/* Only then is there a disk for sure: a device may interrupt before it was given work. */
 	if (room)
 		blk_mq_start_stopped_hw_queues(blk->disk->queue, true);

@@ -12,6 +12,9 @@
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
+#if SOLUTION < 9999
+#include <asm/ringlet.h>
+#endif
 
 #define HEADER		sizeof(struct virtio_net_hdr_v1)
 #define BUFFER		(HEADER + ETH_HLEN + VLAN_HLEN + ETH_DATA_LEN)
@@ -100,6 +103,7 @@ static struct sk_buff *new_buffer(struct ringnet *net, gfp_t gfp)
 /* Give the device a buffer to fill. It is the ring's from here on, or gone. */
 static int post_buffer(struct ringnet *net, struct sk_buff *skb, gfp_t gfp)
 {
+#if SOLUTION >= 1001
 	struct scatterlist sg;
 	int ret;
 
@@ -108,10 +112,16 @@ static int post_buffer(struct ringnet *net, struct sk_buff *skb, gfp_t gfp)
 	if (ret)
 		dev_kfree_skb_any(skb);
 	return ret;
+#else
+	/* Exercise 10.1: BUFFER bytes for the device to write; skb comes back with them. */
+	EXERCISE("10.1");
+	return -ENOSPC;
+#endif
 }
 
 static int fill_rx(struct ringnet *net)
 {
+#if SOLUTION >= 1001
 	unsigned int count = min(MAX_BUFFERS, net->rx->num_free);
 	int ret = 0;
 
@@ -121,6 +131,11 @@ static int fill_rx(struct ringnet *net)
 		ret = skb ? post_buffer(net, skb, GFP_KERNEL) : -ENOMEM;
 	}
 	return ret;
+#else
+	/* Exercise 10.1: as many as the ring takes, but no more than MAX_BUFFERS. */
+	EXERCISE("10.1");
+	return post_buffer(net, new_buffer(net, GFP_KERNEL), GFP_KERNEL);
+#endif
 }
 
 static int find_queues(struct ringnet *net)
@@ -183,11 +198,16 @@ netdev:
 /* Who sets NAPI's "scheduled" bit owns the interrupts until the poll gives it back. */
 static void schedule_poll(struct ringnet *net)
 {
+#if SOLUTION >= 1002
 	if (!napi_schedule_prep(&net->napi))
 		return;
 	virtqueue_disable_cb(net->rx);
 	virtqueue_disable_cb(net->tx);
 	__napi_schedule(&net->napi);
+#else
+	/* Exercise 10.2: one poll for both queues, and until it is done no more interrupts. */
+	EXERCISE("10.2");
+#endif
 }
 
 /* Until the card is first opened, and again while it is closed, NAPI lets nobody schedule it. */
@@ -220,6 +240,7 @@ static int ringnet_stop(struct net_device *dev)
 
 static int add_frame(struct ringnet *net, struct sk_buff *skb)
 {
+#if SOLUTION >= 1003
 	struct scatterlist sg[SLOTS];
 
 	/* The data is in one piece: the stack sees to that for a card without NETIF_F_SG. */
@@ -227,12 +248,18 @@ static int add_frame(struct ringnet *net, struct sk_buff *skb)
 	sg_set_buf(&sg[0], &net->header, HEADER);
 	sg_set_buf(&sg[1], skb->data, skb->len);
 	return virtqueue_add_outbuf(net->tx, sg, SLOTS, skb, GFP_ATOMIC);
+#else
+	/* Exercise 10.3: header, then data, which is in one piece without NETIF_F_SG. */
+	EXERCISE("10.3");
+	return -ENOSPC;
+#endif
 }
 
 /* The stack calls this with the transmit lock held. */
 static netdev_tx_t ringnet_start_xmit(struct sk_buff *skb, struct net_device *dev)
 {
 	struct ringnet *net = netdev_priv(dev);
+#if SOLUTION >= 1003
 	unsigned int length = skb->len;		/* the skb may be freed as soon as it is added */
 
 	if (add_frame(net, skb)) {
@@ -248,11 +275,17 @@ static netdev_tx_t ringnet_start_xmit(struct sk_buff *skb, struct net_device *de
 	if ((!netdev_xmit_more() || netif_queue_stopped(dev)) && virtqueue_kick_prepare(net->tx))
 		virtqueue_notify(net->tx);
 	return NETDEV_TX_OK;
+#else
+	/* Exercise 10.3: add, count, stop what would not find room, kick. */
+	add_frame(net, skb);
+	return NETDEV_TX_OK;
+#endif
 }
 
 /* The poll's half: free what has gone. Return: for virtqueue_poll(), how far it came. */
 static unsigned int free_sent(struct ringnet *net, int budget)
 {
+#if SOLUTION >= 1003
 	struct netdev_queue *txq = netdev_get_tx_queue(net->dev, 0);
 	unsigned int length, seen;
 	struct sk_buff *skb;
@@ -265,6 +298,10 @@ static unsigned int free_sent(struct ringnet *net, int budget)
 	seen = virtqueue_enable_cb_prepare(net->tx);
 	__netif_tx_unlock(txq);
 	return seen;
+#else
+	/* Exercise 10.3: free, wake, and interrupts on, all under the transmit lock. */
+	return virtqueue_enable_cb_prepare(net->tx);
+#endif
 }
 
 /* ---- run: receive ---- */
@@ -285,6 +322,7 @@ static void deliver(struct ringnet *net, struct sk_buff *skb, unsigned int lengt
  */
 static void take_frame(struct ringnet *net, struct sk_buff *skb, unsigned int length)
 {
+#if SOLUTION >= 1002
 	struct sk_buff *fresh = NULL;
 
 	/* The device says how much it wrote: that is a claim. */
@@ -297,6 +335,11 @@ static void take_frame(struct ringnet *net, struct sk_buff *skb, unsigned int le
 	else
 		DEV_STATS_INC(net->dev, rx_dropped);
 	post_buffer(net, fresh ?: skb, GFP_ATOMIC);
+#else
+	/* Exercise 10.2: length is the device's claim. Count what is dropped. */
+	EXERCISE("10.2");
+	deliver(net, skb, length);
+#endif
 }
 
 static int receive(struct ringnet *net, int budget)
@@ -323,6 +366,7 @@ static int ringnet_poll(struct napi_struct *napi, int budget)
 	unsigned int rx_seen, tx_seen;
 
 	tx_seen = free_sent(net, budget);
+#if SOLUTION >= 1002
 	if (done == budget)
 		return done;	/* there may be more: stay scheduled */
 
@@ -335,6 +379,12 @@ static int ringnet_poll(struct napi_struct *napi, int budget)
 	if (napi_complete_done(napi, done) &&
 	    (virtqueue_poll(net->rx, rx_seen) || virtqueue_poll(net->tx, tx_seen)))
 		schedule_poll(net);
+#else
+	/* Exercise 10.2: is it over? Then interrupts on, NAPI off; and what came meanwhile? */
+	EXERCISE("10.2");
+	rx_seen = tx_seen;
+	virtqueue_poll(net->rx, rx_seen);
+#endif
 	return done;
 }
 

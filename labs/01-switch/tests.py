@@ -47,7 +47,7 @@ def shown(end):
     return f"vector {end[0]}, error {end[1]:#x}" + (f", rax {end[2]:#x}" if end[0] == 6 else "")
 
 
-@test("1.1-guest")
+@test("1.2-guest")
 def pages(host):
     """Each page of the first 2 MiB is one of its own, and there is nothing else."""
     for address in host.random.sample(range(FREE, LARGE - 8, 8), 2):
@@ -65,7 +65,7 @@ def pages(host):
            "writing its address to each page, then adding up what stands in them")
 
 
-@test("1.2-guest")
+@test("1.1-guest")
 def rights(host):
     """map_block(): TEXT r x, IDT and TABLES r, TRAP rw, HOST not at all."""
     offset = host.random.randrange(0x100, 0x600, 8)
@@ -92,12 +92,12 @@ def complaint(run, *kinds):
 
 
 def watched(host, *kinds):
-    """How many trips of /lab/watch.ko have entered the guest."""
+    """The trips of /lab/watch.ko; whether they have entered the guest."""
     host.check(f"insmod /lab/watch.ko seed={host.random.getrandbits(62) | 1}")
     run = host.run("ringlet run -k /lab/turn -m 2")
     done = run.has(r"watch: (\d+) of 200 trips entered the guest", "the switch was not tried", where="kernel_log")
     complaint(run, *kinds)
-    return int(done.group(1))
+    return done.group(1) == "200"
 
 
 def tables(host, kind):
@@ -108,13 +108,13 @@ def tables(host, kind):
     complaint(run, kind)
 
 
-@test("1.1-tables", module=False)
+@test("1.2-tables", module=False)
 def flat(host):
     """flat_init(): gva n is gpa n for n below 2 MiB, the slot is the switcher's, and there is nothing else."""
     tables(host, "flat")
 
 
-@test("1.2-tables", module=False)
+@test("1.1-tables", module=False)
 def block(host):
     """map_block(): TEXT r x, IDT and TABLES r, TRAP rw, HOST not at all."""
     tables(host, "block")
@@ -153,12 +153,12 @@ def lives(host):
 @test("1.5-registers", module=False)
 def registers(host):
     """Each register by itself, in an order of its own on each way."""
-    entered = watched(host, "guest register")
-    expect(entered, 200, "trips that entered the guest")
+    if not watched(host, "guest register"):
+        raise Mismatch("exercise 1.5 is not done: see README.md#1.5")
 
 
 @test("1.5-flags", module=False)
 def flags(host):
     """Ring 0 starts with DF, NT and AC clear."""
-    entered = watched(host, "host flags")
-    expect(entered, 200, "trips that entered the guest")
+    if not watched(host, "host flags"):
+        raise Mismatch("exercise 1.5 is not done: see README.md#1.5")

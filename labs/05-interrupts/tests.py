@@ -289,10 +289,12 @@ def storm(host):
 
 
 def next_exit(run, event):
-    """The vector of the exit that follows an event."""
+    """The exit that follows an event."""
     at = next(n for n, other in enumerate(run.events) if other is event)
-    after = next((other for other in run.events[at:] if other.name == "exit"), None)
-    return after["vector"] & 0xff if after else None
+    found = next((other for other in run.events[at:] if other.name == "exit"), None)
+    if not found:
+        raise Mismatch("an exit follows", f"an exit after {event}", "none")
+    return found
 
 
 @test("5.5-kick", cpus=2)
@@ -306,7 +308,7 @@ def kick(host):
         script.op(Script.WAIT, n)
     said, run = play(host, script=script)
     played(said["script"])
-    found = [next_exit(run, event) for event in run.find("interrupt: ")]
+    found = [next_exit(run, event)["vector"] & 0xff for event in run.find("interrupt: ")]
     expect(len(found), len(chosen), "interrupts that were raised")
     # On a busy machine the guest may have been out already; without a kick all come with the host's tick.
     if found.count(RESCHEDULE) < 4:
@@ -319,7 +321,7 @@ def race(host):
     """Guards the moment between the last look at the pending interrupts and the entry."""
     script = Script()
     script.enable()
-    chosen = vectors(host.random, 12)
+    chosen = vectors(host.random, 24)
     for n, (first, second) in enumerate(zip(chosen[::2], chosen[1::2]), 1):
         script.op(Script.RAISE, WHILE, second, first)
         script.op(Script.RAISE, NOW, first)
@@ -329,5 +331,9 @@ def race(host):
     for first, second in zip(chosen[::2], chosen[1::2]):
         event = run.order(f"inject: .*vector={first} ", f"interrupt: .*vector={second}$",
                           what="one interrupt comes in, and at that moment another CPU raises a second")[1]
-        expect(next_exit(run, event), RESCHEDULE, "the first exit (its vector) after an interrupt that another CPU raised when "
-               "this one had looked already: 253 is the kick")
+        found = next_exit(run, event)
+        # The kick is there already, so the guest comes back from its handler's first instruction. (A tick of the host may
+        # have been there, too, and come first.) Handlers stand at multiples of 16.
+        if found["vector"] == 31 or found["rip"] % 16:
+            raise Mismatch("an interrupt that comes behind the last look and before the entry must call the guest out at once",
+                           f"exit: vcpu=0 vector={RESCHEDULE} at the first instruction of a handler", found)

@@ -32,8 +32,7 @@ def scanned(host, pages):
         if said != scan(data)[1]:
             head = HEADER.unpack_from(data)
             raise Mismatch(f"where the scan of a page with count {head[2]} and length {head[3]} ends",
-                           *("at record {}, offset {}".format(*end) if end else "behind the last record, with nothing to complain of"
-                             for end in (scan(data)[1], said)))
+                           *("at record {}, offset {}".format(*end) if end else "behind the last record" for end in (scan(data)[1], said)))
     healthy(run)
 
 
@@ -117,14 +116,12 @@ class Device:
 
 def talk(host, calls):
     """Make hypercalls (number, device, value) on the submission's launcher; each must give what the model says."""
-    devices = [Device(VERSION_1 | 1), Device(VERSION_1)]    # console and entropy
-    said = []
     names = {STATUS: "STATUS", RESET: "RESET", FEATURES: "FEATURES"}
     for start in range(0, len(calls), 40):
         words = " ".join(f"h{number} {device} {value} 0" for number, device, value in calls[start:start + 40])
         run = host.check(f"ringlet run -k /lab/talk -m 2 -p '{words}'", events="none")
         said = [int(value) for value in re.findall(r"^= (-?\d+)$", run.output, re.M)]
-        devices = [Device(VERSION_1 | 1), Device(VERSION_1)]
+        devices = [Device(VERSION_1 | 1), Device(VERSION_1)]    # console and entropy
         before = []
         for (number, device, value), result in zip(calls[start:], said):
             before.append(f"{names[number]}({device}, {value:#x})")
@@ -138,7 +135,7 @@ def order(host):
     calls = [(FEATURES, 0, VERSION_1), *((STATUS, 0, bit) for bit in (DRIVER_OK, FEATURES_OK, DRIVER, ACKNOWLEDGE, DRIVER_OK,
                                                                       FEATURES_OK, DRIVER, DRIVER_OK, FEATURES_OK, DRIVER_OK)),
              (STATUS, 0, 0), (RESET, 0, 0), (STATUS, 0, FEATURES_OK), (STATUS, 0, 0)]
-    calls += [(RESET, 1, 0)] * (40 - len(calls))
+    calls += [(RESET, 1, 0)] * (40 - len(calls))    # a guest of its own
     bits = [ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, FAILED, 0, 3, 15]
     for _ in range(3):
         calls += [(FEATURES, 0, VERSION_1), (FEATURES, 1, VERSION_1)]
@@ -290,12 +287,11 @@ def bounds(host):
     random = host.random
     config = bytes(random.randrange(1, 256) for _ in range(random.randrange(9, 16)))
     fill = 16 - len(config)
-    first = record(5, config=config, features=VERSION_1)
-    first = first[:-fill] + b"X" * fill if fill else first
+    first = record(5, config=config, features=VERSION_1)[:-fill] + b"X" * fill
     last = bytes(random.randrange(1, 256) for _ in range(8))
     rest = PAGE - HEADER.size - len(first) - 2 * RECORD.size - len(last)
     run = probed(host, page(first, record(room=rest), record(6, config=last, features=VERSION_1)),
                  "config_offset=4 config_length=40")
     said = re.findall("^probe: config ([0-9a-f]+)$", run.output, re.M)
-    wanted = [value for bytes_ in (config, last) for value in ((bytes_[4:] + bytes(40))[:32].hex(), (bytes_[4:] + bytes(40))[32:40].hex())]
-    expect(said, wanted, "40 bytes from offset 4 of config spaces that are shorter")
+    wanted = "".join((space[4:] + bytes(40))[:40].hex() for space in (config, last))
+    expect("".join(said), wanted, "40 bytes from offset 4 of config spaces that are shorter")

@@ -15,8 +15,8 @@ struct op {
 	u64 what, a, b, c, d, e;
 };
 
-/* 64 KiB at 0x110000; zeroes, so that it ends by itself. */
-struct op script[65536 / sizeof(struct op)] __attribute__((section(".script"))) = { { END, 0, 0, 0, 0, 0 } };
+/* At 0x110000; zeroes, so that it ends by itself. */
+struct op script[65536 / sizeof(struct op)] __attribute__((section(".script"))) = { { .what = END } };
 
 static void fill(const struct op *op)
 {
@@ -39,7 +39,8 @@ static u64 sum(const struct op *op)
 static void user(const struct op *op)
 {
 	asm volatile("pushq %0; pushq $0; pushq $2; pushq %1; pushq %2; iretq"
-		     : : "i" (USER_DS), "i" (USER_CS), "r" (op->a), "D" (op->b), "S" (op->c) : "memory");
+		     : : "i" (USER_DS), "i" (USER_CS), "r" (op->a), "D" (op->b), "S" (op->c)
+		     : "memory");
 }
 
 void main(void)

@@ -29,7 +29,7 @@ struct gate {
 	u32 offset_high, reserved;
 };
 
-struct op script[32768 / sizeof(struct op)] __attribute__((section(".script"))) = { { END, 0, 0, 0 } };
+struct op script[32768 / sizeof(struct op)] __attribute__((section(".script"))) = { { .what = END } };
 static volatile struct ringlet_vcpu_page *const page = (void *)RINGLET_PAGE;
 static struct gate idt[256] __attribute__((aligned(4096)));
 static volatile u64 handled;			/* interrupts */

@@ -29,7 +29,7 @@ static void raise_vector(unsigned int vector)
 	((void (*)(void *vcpu, unsigned int vector))raise)(vcpu, vector);
 }
 
-/* No timer: the host may drive all CPUs' timers by an interrupt of the guest's CPU, which would end its run. */
+/* No timer: the host may drive all timers by an interrupt of the guest's CPU, which ends its run. */
 static void raise_later(void *unused)
 {
 	for (; delay; delay--)
@@ -40,7 +40,7 @@ static void raise_later(void *unused)
 static void raise_here(void *unused)
 {
 	raise_vector(meanwhile);
-	smp_store_release(&done, true);
+	WRITE_ONCE(done, true);
 }
 
 static void on_another_cpu(smp_call_func_t function)
@@ -88,7 +88,7 @@ static void on_inject(void *data, unsigned int id, unsigned int injected, u64 er
 	trigger = 0;
 	done = false;
 	on_another_cpu(raise_here);
-	while (!smp_load_acquire(&done) && patience--)
+	while (!READ_ONCE(done) && patience--)
 		cpu_relax();
 }
 

@@ -6,7 +6,7 @@
  *
  *	REFUSE_FEATURES	FEATURES_OK stays unset
  *	REFUSE_QUEUE=n	queue n is not taken
- *	CHANGING	with DRIVER_OK the first device begins to change its config space, and takes half a second
+ *	CHANGING	with DRIVER_OK the first device begins to change its config space, and takes a second
  *	KICKS=result	what HC_NOTIFY says
  */
 #include <errno.h>
@@ -58,7 +58,7 @@ static void *change(void *vm)
 	struct ringlet_device *record = (void *)(((struct vm *)vm)->page + 1);
 	u8 *config = (u8 *)(record + 1) + record->queues * sizeof(struct ringlet_device_queue);
 
-	usleep(500000);
+	usleep(1000000);
 	memset(config, 'B', record->config_length);
 	__atomic_fetch_add(&record->generation, 1, __ATOMIC_SEQ_CST);
 	return NULL;

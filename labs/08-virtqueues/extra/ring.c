@@ -15,6 +15,9 @@
 #undef poll
 
 void *memcpy(void *to, const void *from, size_t size);
+#if CHAPTER >= 9
+int poll(struct pollfd *fds, nfds_t count, int timeout);
+#endif
 
 #define RAM	(4 * MIB)
 #define GUARD	(1 * MIB)
@@ -66,7 +69,6 @@ void line_raise(struct vm *guest, unsigned int line)
  */
 static unsigned int race_at, race_now, waiting;
 static jmp_buf asleep;
-static int order_of_idx = QUIET;
 
 static void add_request(void)
 {
@@ -114,7 +116,7 @@ void trace(bool write, const volatile void *at, size_t size, int order)
 	else if (mode == TRACE)
 		printf("fence %d\n", order);
 #if CHAPTER >= 9
-	else if (++race_now == race_at)
+	else if (++race_now == race_at && !waiting)
 		add_request();
 #endif
 	tracing = mode;
@@ -384,18 +386,18 @@ static void do_race(char *words)
 	printf("races: %u lost\n", lost);
 }
 
-/* A request while the thread is at work on another: is a kick wanted? */
+/* The thread sleeps, a request wakes it up, and another comes while it is at work: is a kick wanted? */
 static void do_busy(char *words)
 {
 	eventfd_t kicks;
 
 	(void)words;
 	eventfd_read(vq->kick, &kicks);
-	kicks_off(vq);
-	waiting = 1;		/* so that nothing comes by itself */
-	add_request();
+	waiting = race_at = race_now = 0;
+	tracing = RACE;
 	if (!setjmp(asleep))
 		printf("next: %d", queue_next(vq, &chain));
+	tracing = QUIET;
 	eventfd_read(vq->kick, &kicks);
 	add_request();
 	printf(" kick wanted: %d\n", !eventfd_read(vq->kick, &kicks));

@@ -352,8 +352,8 @@ static void deliver_host_events(struct ringlet_vcpu *vcpu)
 		asm volatile("int $18");
 #endif
 }
-#if SOLUTION < 302
 
+#if SOLUTION < 302
 /*
  * Exercise 3.2: above, raise the NMI that ended the run, and what the switcher
  * noted in TRAP. Then take this line away.
@@ -479,7 +479,7 @@ static int run_loop(struct ringlet_vcpu *vcpu)
 			return 0;
 		vcpu->halted = false;
 #else
-		/* Exercise 3.4: until runnable() is true, or a signal is there, sleep; then it is not halted. */
+		/* Exercise 3.4: sleep until it is runnable() or a signal comes; then it is not halted. */
 		if (!runnable(vcpu)) {
 			EXERCISE("3.4");
 			return 0;

@@ -50,7 +50,7 @@ def visit(host, pages, commands, variables="", seconds=60):
     """Boot a guest with an empty page, run commands in it, and return the run. NEXT brings the next of the pages."""
     script = f"exec > /dev/kmsg 2>&1\n{commands}\necho all done"
     run = host.run("mkdir -p /tmp/bin; ln -sf /lab/pages /tmp/bin/ringlet; cp /lab/probe.ko .\n"
-                   f"{variables} PAGES=/job/pages PATH=/tmp/bin:$PATH in-initrd 'sh visit'", seconds,
+                   f"{variables} CMDLINE=oops=panic PAGES=/job/pages PATH=/tmp/bin:$PATH in-initrd 'sh visit'", seconds,
                    files={"pages": b"".join([page(), *pages]), "visit": script.encode()}, events="none")
     if not re.search("^all done$", run.output, re.M):
         why = re.search(r"^(BUG|Oops|Kernel panic|general protection).*$", run.output, re.M)

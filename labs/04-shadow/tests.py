@@ -110,8 +110,9 @@ def fills(run, gva):
 
 
 def addresses(random, count):
-    """Pages far from one another, and not where the guest itself stands."""
-    slots = random.sample([n for n in range(1, 512) if n != 256], count)
+    """Pages far from one another, and where nothing else is."""
+    taken = 256, index(RING_3, 4), index(NOWHERE, 4)
+    slots = random.sample([slot for slot in range(1, 512) if slot not in taken], count)
     return [slot << 39 | random.randrange(1 << 27) << 12 for slot in slots]
 
 
@@ -174,13 +175,12 @@ def levels(host):
 def large(host):
     """Guards leaves of 2 MiB and of 1 GiB: where in them an address lies, and the bits below their address."""
     script = Script()
-    two, one, last = (gva >> 30 << 30 for gva in addresses(host.random, 3))
+    two, one, last, window = (gva >> 30 << 30 for gva in addresses(host.random, 4))
     two += host.random.randrange(512) << 21
     script.map(two, 0, FULL | PAT, level=2)
     script.map(one, 0, FULL | PAT, level=3)
     script.map(last, MEMORY - (2 << 20), FULL, level=2)
     pages = data(script, host.random, 6)
-    window = addresses(host.random, 1)[0] ^ 1 << 38
     far = MEMORY - 4096 * host.random.randrange(2, 500)
     script.map(window, far)
     script.use()

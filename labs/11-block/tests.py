@@ -183,7 +183,7 @@ class Disk(Script):
         self.request(IN, sector, room=length, status=OK if good else IOERR, answer=answer, **more)
 
     def write(self, sector, length, good=True, **more):
-        lengths = cut(self.random, length, min(length, self.random.randrange(1, 6)))
+        lengths = cut(self.random, length, min(length, self.random.randrange(1, 6))) if length else []
         out = [(n, self.random.randrange(200)) for n in lengths]
         self.request(OUT, sector, out=out, status=OK if good else IOERR, sync=int(good and self.durable), **more)
         if good:
@@ -280,8 +280,9 @@ def read_only(host):
     disk = Disk(random, ",ro")
     disk.image[:] = fill * SECTORS
     disk.features(F_FLUSH)
+    disk.write(0, 0, good=False)
     for _ in range(4):
-        disk.write(random.randrange(SECTORS), SECTOR, good=False)
+        disk.write(random.randrange(SECTORS), random.choice([0, SECTOR]), good=False)
         disk.read(random.randrange(SECTORS), SECTOR)
     disk.run(host, fill)
 

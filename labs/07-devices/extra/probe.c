@@ -26,20 +26,29 @@ static void callback(struct virtqueue *vq)
 	pr_warn("interrupt of queue %u\n", vq->index);
 }
 
+/* In pieces of a printable length. */
+static void print_bytes(const char *name, const u8 *bytes)
+{
+	unsigned int first, now;
+
+	for (first = 0; first < config_length; first += now) {
+		now = min(config_length - first, 32U);
+		pr_warn("%s %*phN\n", name, now, bytes + first);
+	}
+}
+
+/* Byte by byte, as the core reads, and all at once. */
 static void show_config(struct virtio_device *vdev)
 {
 	u8 *bytes = kzalloc(config_length, GFP_KERNEL);
-	unsigned int first = 0;
 
 	if (generations)
 		pr_warn("generation %u\n", vdev->config->generation(vdev));
 	virtio_cread_bytes(vdev, config_offset, bytes, config_length);
-	while (first < config_length) {		/* in pieces of a printable length */
-		unsigned int now = min(config_length - first, 32U);
-
-		pr_warn("config %*phN\n", now, bytes + first);
-		first += now;
-	}
+	print_bytes("config", bytes);
+	memset(bytes, 0xee, config_length);
+	vdev->config->get(vdev, config_offset, bytes, config_length);
+	print_bytes("at once", bytes);
 	kfree(bytes);
 }
 

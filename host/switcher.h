@@ -114,7 +114,7 @@
 	.ifndef	first_exercise
 	.pushsection .rodata.exercise, "a"
 	.weak	first_exercise
-first_exercise:
+	.set	first_exercise, .
 	.asciz	"exercise \id is not done: see README.md#\id"
 	.popsection
 	.endif

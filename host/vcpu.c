@@ -479,7 +479,7 @@ static int run_loop(struct ringlet_vcpu *vcpu)
 			return 0;
 		vcpu->halted = false;
 #else
-		/* Exercise 3.4: sleep until it is runnable() or a signal comes; then it is not halted. */
+		/* Exercise 3.4: sleep until runnable() or a signal; then it is not halted. */
 		if (!runnable(vcpu)) {
 			EXERCISE("3.4");
 			return 0;

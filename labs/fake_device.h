@@ -194,7 +194,7 @@ static void fake_interrupt(unsigned int queue)
 
 /* What comes may take its time; what does not come must not end the test's. */
 #define comes(condition) ({						\
-	for (int n_ = 0; n_ < 200 && !(condition); n_++)		\
+	for (int n_ = 0; n_ < 500 && !(condition); n_++)		\
 		msleep(10);						\
 	!!(condition);							\
 })

@@ -74,18 +74,18 @@ def sources():
 
 def entries():
     """{path: chapter that brings it in}; a file in no step or in two is an error."""
-    where = {}
+    where, found = {}, sources()
     for chapter in manifest():
         for part in chapter.steps:
             for pattern in part.files:
-                names = fnmatch.filter(sources(), pattern)
+                names = fnmatch.filter(found, pattern)
                 if not names:
                     die(f"chapters/manifest.toml: chapter {chapter.number} names {pattern}, which does not exist")
                 for name in names:
                     if name in where:
                         die(f"chapters/manifest.toml: {name} stands in chapters {where[name]} and {chapter.number}")
                     where[name] = chapter.number
-    lost = [name for name in sources() if name not in where]
+    lost = [name for name in found if name not in where]
     if lost:
         die(f"chapters/manifest.toml names no chapter for {', '.join(lost)}")
     return where
@@ -157,8 +157,8 @@ def added(before, after):
 
 def step_files(chapter):
     """[(step, [path])]"""
-    return [(part, [name for pattern in part.files for name in fnmatch.filter(sources(), pattern)])
-            for part in chapter.steps]
+    found = sources()
+    return [(part, [name for pattern in part.files for name in fnmatch.filter(found, pattern)]) for part in chapter.steps]
 
 
 def growth(chapter):

@@ -222,27 +222,27 @@ def gate_type(host):
 
 @test("5.4-masked")
 def masked(host):
-    """Guards the virtual IF: with interrupts off none comes in, the guest is told, and it comes when they are on."""
-    vector, = vectors(host.random, 1)
+    """Guards the virtual IF: with interrupts off none comes in, the guest is told, and they come when it is on."""
+    chosen = vectors(host.random, 3)
     script = Script()
     script.op(Script.SHOW)
-    script.op(Script.RAISE, NOW, vector)
+    for vector in chosen:
+        script.op(Script.RAISE, NOW, vector)
     script.op(Script.SHOW)
     script.enable()
     script.op(Script.SHOW)
     said, run = play(host, script=script)
     said = said["script"]
     played(said)
-    expect(values(said, "pending"), [0, 1, 0], "@pending before an interrupt, while it waits, and afterwards")
-    expect(values(said, "in all"), [0, 0, 1], "interrupts handled at these times")
-    expect(values(said, "handled"), [vector], "the vector")
-    run.order(f"interrupt: .*vector={vector}", "hypercall: .*number=8 ", f"inject: .*vector={vector} ",
-              what="raised, then asked for by IRQ_WINDOW, then injected")
+    expect(values(said, "pending"), [0, 1, 0], "@pending before the interrupts, while they wait, and afterwards")
+    expect(values(said, "in all"), [0, 0, 3], "interrupts handled at these times")
+    expect(sorted(values(said, "handled")), sorted(chosen), "their vectors")
+    expect(values(said, "then pending"), [1, 1, 0], "@pending as each handler finds it")
 
 
 @test("5.4-order")
 def priority(host):
-    """Guards the order: the highest vector first, each once, and @pending as long as one is left."""
+    """Guards the order: the highest vector first, each once."""
     chosen = vectors(host.random, 6)
     script = Script()
     for vector in [*chosen, chosen[0]]:         # one twice: it is one bit
@@ -253,7 +253,6 @@ def priority(host):
     said = said["script"]
     played(said)
     expect(values(said, "handled"), sorted(chosen, reverse=True), "the vectors, as they were handled")
-    expect(values(said, "then pending"), [1] * 5 + [0], "@pending as each handler finds it")
     expect(values(said, "in all"), [6], "how many were handled")
 
 

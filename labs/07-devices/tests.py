@@ -188,11 +188,12 @@ def register(host):
 def remove(host):
     """Guards that nothing stays behind when the transport is unloaded, and that it can come again."""
     pages = [page(*devices(host.random, 16)) for _ in range(8)]
-    run = visit(host, pages, f"for page in $(seq {len(pages)}); do\n{NEXT}\n{LOAD}\nrmmod virtio_ringlet\necho == page\n{LIST}\n"
-                f"{LOAD}\n{LIST}\ndone")
+    run = visit(host, pages, f"for page in $(seq {len(pages)}); do\n{NEXT}\n{LOAD}\nrmmod virtio_ringlet\necho == page\n"
+                f"echo left $(ls /sys/bus/virtio/devices | wc -l)\n{LOAD}\n{LIST}\ndone")
     for data, text in zip(pages, parts(run, len(pages))):
+        expect(re.findall(r"^left (\d+)$", text, re.M), ["0"], "entries in /sys/bus/virtio/devices after rmmod")
         expect("\n".join(sorted(re.findall("^device .*", text, re.M))), "\n".join(sorted(listed(data))),
-               "after rmmod no devices, after insmod all of them")
+               "the devices after insmod")
     healthy(run)
 
 

@@ -13,6 +13,7 @@
 #include <linux/module.h>
 #include <linux/smp.h>
 #include <linux/tracepoint.h>
+#include <linux/workqueue.h>
 
 static unsigned long raise;	/* address of interrupt_raise(), which is not exported */
 module_param(raise, ulong, 0);
@@ -29,13 +30,18 @@ static void raise_vector(unsigned int vector)
 	((void (*)(void *vcpu, unsigned int vector))raise)(vcpu, vector);
 }
 
-/* No timer: the host may drive all timers by an interrupt of the guest's CPU, which ends its run. */
-static void raise_later(void *unused)
+/*
+ * No timer, and no wait with interrupts off: the host may drive all timers by an
+ * interrupt of the guest's CPU, which ends its run.
+ */
+static void raise_later(struct work_struct *unused)
 {
 	for (; delay; delay--)
 		udelay(1);
 	raise_vector(later);
 }
+
+static DECLARE_WORK(work, raise_later);
 
 static void raise_here(void *unused)
 {
@@ -43,13 +49,9 @@ static void raise_here(void *unused)
 	WRITE_ONCE(done, true);
 }
 
-static void on_another_cpu(smp_call_func_t function)
+static unsigned int another_cpu(void)
 {
-	unsigned int cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
-
-	INIT_CSD(&call, function, NULL);
-	if (cpu < nr_cpu_ids)
-		smp_call_function_single_async(cpu, &call);
+	return cpumask_any_but(cpu_online_mask, smp_processor_id());
 }
 
 static int is_vcpu(const void *unused, struct file *file, unsigned int fd)
@@ -71,7 +73,7 @@ static void on_hypercall(void *data, unsigned int id, u64 number, u64 a, u64 b, 
 	} else if (number == 201) {
 		later = a;
 		delay = b;
-		on_another_cpu(raise_later);
+		schedule_work_on(another_cpu(), &work);
 	} else {
 		meanwhile = a;
 		trigger = b;
@@ -87,7 +89,8 @@ static void on_inject(void *data, unsigned int id, unsigned int injected, u64 er
 		return;
 	trigger = 0;
 	done = false;
-	on_another_cpu(raise_here);
+	INIT_CSD(&call, raise_here, NULL);
+	smp_call_function_single_async(another_cpu(), &call);
 	while (!READ_ONCE(done) && patience--)
 		cpu_relax();
 }
@@ -134,6 +137,7 @@ static void __exit poke_exit(void)
 			tracepoint_probe_unregister(listened[i], probes[i].probe, NULL);
 	unregister_tracepoint_module_notifier(&block);
 	tracepoint_synchronize_unregister();
+	cancel_work_sync(&work);
 }
 
 module_init(poke_init);

@@ -236,7 +236,7 @@ def device_header(host):
     random, script = host.random, Script("net")
     for tap in True, False, True, False:
         receive(script, random, [1530], random.randrange(HEADER + 14, 1530), tap=tap)
-        receive(script, random, [6, 1524], random.randrange(HEADER + 14, 1530), tap=tap, features=MERGE)
+        receive(script, random, [20, 1510], random.randrange(HEADER + 14, 1530), tap=tap, features=MERGE)
     script.play(host)
 
 

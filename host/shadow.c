@@ -163,6 +163,7 @@ static void resync_user(struct ringlet_vcpu *vcpu)
 	resync(vcpu, vcpu->shadow.root, 0, 4);
 #else
 	/* Exercise 12.2: this drops what has not changed, too. */
+	EXERCISE_SLOW("12.2");
 	drop_user(&vcpu->shadow, vcpu->shadow.root);
 #endif
 }
@@ -200,6 +201,7 @@ void shadow_load_cr3(struct ringlet_vcpu *vcpu, u64 cr3)
 #else
 
 	/* Exercise 12.1: one root for all address spaces, and nothing of it is kept. */
+	EXERCISE_SLOW("12.1");
 	trace_ringlet_cr3(vcpu->id, cr3, false);
 	drop_everything(shadow);
 	vcpu->tables->roots[0].guest_cr3 = guest_cr3;
@@ -353,6 +355,7 @@ static void fill_large(struct ringlet_vcpu *vcpu, u64 *table, const struct walk 
 		table[i] = make_leaf(vcpu, walk->upper, walk->leaf, gpa);
 #else
 	/* Exercise 12.4: this fills the one page that was missed, for gva and gpa end alike. */
+	EXERCISE_SLOW("12.4");
 	if (!virt_to_page(table)->private)
 		clear_page(table);
 	virt_to_page(table)->private = 1;
@@ -376,6 +379,7 @@ static void fill_around(struct ringlet_vcpu *vcpu, u64 *table, u64 gva,
 	}
 #else
 	/* Exercise 12.3: up to AROUND entries of the group that gva is in. */
+	EXERCISE_SLOW("12.3");
 #endif
 }
 #endif

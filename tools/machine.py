@@ -75,6 +75,7 @@ class Machine:
     """with Machine(job) as m: the host is up; talk over m.link, then m.finish(). Leaving ends it in any case."""
 
     boot_factor = 1  # how much longer than QEMU it may take to boot
+    entered = set()  # machines that are to be left, whatever ends the program
 
     def __init__(self, job, kernel="kit", cpus=1, mem=768, files=(), variables=None, accel=None, model=None,
                  seconds=600, name="host", replace=None, boot=""):
@@ -123,6 +124,7 @@ class Machine:
                 "-monitor", f"unix:{self.folder}/monitor,server=on,wait=off"]
 
     def __enter__(self):
+        self.entered.add(self)
         try:
             return self.start()
         except BaseException:
@@ -212,6 +214,7 @@ class Machine:
         return kept
 
     def __exit__(self, *error):
+        self.entered.discard(self)
         if self.process and self.process.poll() is None:
             try:
                 self.process.wait(3 if self.finished else 0)  # after its exit line it powers off

@@ -29,7 +29,7 @@ def put(host, length):
     return data, ["b", FREE, data.hex()]
 
 
-@test("2.1-exceptions")
+@test("2.1-exceptions", ref="bin")
 def exceptions(host):
     """handle_exit() counts an exit and calls its row."""
     cases = {"31c9f7f1": (0, "0x0"), "0f0b": (6, "0x0"), "f4": (13, "0x0"), "cd40": (13, "0x[24]02"), "a10000004000000000": (14, "0x0")}
@@ -44,7 +44,7 @@ def exceptions(host):
     expect(counters["entries"], len(cases), "counter entries")
 
 
-@test("2.1-hypercall")
+@test("2.1-hypercall", ref="bin")
 def hypercall(host):
     """Vector 0x1f has a row of its own."""
     number = host.random.randrange(1001, 2000)
@@ -54,7 +54,7 @@ def hypercall(host):
     expect((counters["exit_hypercall"], counters["exit_exception"]), (calls, 0), "counters exit_hypercall and exit_exception")
 
 
-@test("2.2-unknown")
+@test("2.2-unknown", ref="bin")
 def unknown(host):
     """Neither a hole in the table nor a number behind it is called; the guest goes on with all other registers."""
     numbers = [26, 27, 2, 25, *host.random.sample(range(3, 25), 4), *(host.random.randrange(26, 1 << 31) for _ in range(4))]
@@ -65,7 +65,7 @@ def unknown(host):
     expect(len(reports(run)), len(numbers), "calls that came back")
 
 
-@test("2.2-wide")
+@test("2.2-wide", ref="bin")
 def wide(host):
     """The number is compared as what it is: 64 bits, without a sign."""
     numbers = [1 << 63, 1 << 32, (1 << 63) + 1, (host.random.getrandbits(31) << 33) + 1, 2**64 - 1, 2**64 - 26, 1 << 31]
@@ -75,7 +75,7 @@ def wide(host):
     expect(len(reports(run)), len(numbers), "calls that came back")
 
 
-@test("2.2-counted")
+@test("2.2-counted", ref="bin")
 def counted(host):
     """The counter hypercall_NAME counts those and nothing else."""
     count = host.random.randrange(3, 9)
@@ -99,7 +99,7 @@ def random_calls(host, count):
     return [(host.random.randrange(2), *(host.random.getrandbits(64) for _ in range(4))) for _ in range(count)]
 
 
-@test("2.3-arguments")
+@test("2.3-arguments", ref="bin")
 def arguments(host):
     """struct ringlet_run's number and args: rbx, rcx, rdx, rsi."""
     calls = random_calls(host, 6)
@@ -110,7 +110,7 @@ def arguments(host):
     expect(run.status, 0, "exit status of the launcher")
 
 
-@test("2.3-answer")
+@test("2.3-answer", ref="bin")
 def answer(host):
     """vcpu_run() completes a hypercall."""
     calls = random_calls(host, 6)
@@ -119,7 +119,7 @@ def answer(host):
     expect(reports(run, 1), [(value, 0) for value in answers], "what the guest has got, and which registers it changed")
 
 
-@test("2.3-silence")
+@test("2.3-silence", ref="bin")
 def silence(host):
     """The answer is -ENOSYS until the launcher gives another; the last one does not count."""
     calls = random_calls(host, 4)
@@ -137,7 +137,7 @@ def on_our_module(host, words):
     return run
 
 
-@test("2.4-text", module=False)
+@test("2.4-text", module=False, ref="modules")
 def text(host):
     """hc_print() prints bytes, not a string."""
     data, words = put(host, host.random.randrange(200, 400))
@@ -150,7 +150,7 @@ def text(host):
     expect(run.output, printed, "what is printed")
 
 
-@test("2.4-bounds", module=False)
+@test("2.4-bounds", module=False, ref="modules")
 def bounds(host):
     """Nothing is printed that the guest does not own: not a byte more than its memory, and no sum that wraps."""
     room = host.random.randrange(2, 4000)
@@ -167,7 +167,7 @@ def emulated():
         raise Failure("KVM takes vmcall for itself: use ACCEL=tcg")
 
 
-@test("2.5-rewritten")
+@test("2.5-rewritten", ref="bin")
 def rewritten(host):
     """rewrite_vmcall(): one trap for each place, then none."""
     emulated()
@@ -188,7 +188,7 @@ def rewritten(host):
     expect(len(run.find("exit: .* vector=6 ")), len(places), "traps")
 
 
-@test("2.5-others")
+@test("2.5-others", ref="bin")
 def others(host):
     """Only 0f 01 c1 and 0f 01 d9 are rewritten, and those only on demand."""
     emulated()
@@ -201,7 +201,7 @@ def others(host):
         expect(len(run.find("exit: ")), 1, f"exits when {code} is the first and last of them")
 
 
-@test("2.5-edges")
+@test("2.5-edges", ref="bin")
 def edges(host):
     """Each byte is looked up by itself, and need not be there."""
     emulated()

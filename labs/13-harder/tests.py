@@ -143,49 +143,49 @@ def selectors_kept(host):
            "what is left in each register when its segment is still there")
 
 
-@test("13.1-idt-attack", module=False, mem=OTHER_HOST)
+@test("13.1-idt-attack", module=False, mem=OTHER_HOST, ref="modules")
 def idt_attack(host):
     """exploit_idt() works, and works because of this hole."""
     steals(host, 1, "write-idt")
 
 
-@test("13.1-gdt-attack", module=False, mem=OTHER_HOST)
+@test("13.1-gdt-attack", module=False, mem=OTHER_HOST, ref="modules")
 def gdt_attack(host):
     """exploit_gdt() works, and works because of this hole."""
     steals(host, 1, "write-gdt")
 
 
-@test("13.2-attack", module=False, mem=OTHER_HOST)
+@test("13.2-attack", module=False, mem=OTHER_HOST, ref="modules")
 def call_gate_attack(host):
     """exploit_call_gate() works, and works because of this hole."""
     steals(host, 2, "call-gate")
 
 
-@test("13.3-fault-attack", module=False, mem=OTHER_HOST)
+@test("13.3-fault-attack", module=False, mem=OTHER_HOST, ref="modules")
 def over_switcher_attack(host):
     """exploit_over_switcher() works, and works because of this hole."""
     steals(host, 3, "over-switcher")
 
 
-@test("13.3-fill-attack", module=False, mem=OTHER_HOST)
+@test("13.3-fill-attack", module=False, mem=OTHER_HOST, ref="modules")
 def fill_switcher_attack(host):
     """exploit_fill_switcher() works, and works because of this hole."""
     steals(host, 3, "fill-switcher")
 
 
-@test("13.4-kernel-attack", module=False, mem=OTHER_HOST)
+@test("13.4-kernel-attack", module=False, mem=OTHER_HOST, ref="modules")
 def kernel_flags_attack(host):
     """exploit_flags() works, and works because of this hole."""
     steals(host, 4, "return-flags")
 
 
-@test("13.4-user-attack", module=False, mem=OTHER_HOST)
+@test("13.4-user-attack", module=False, mem=OTHER_HOST, ref="modules")
 def user_flags_attack(host):
     """exploit_user_flags() works, and works because of this hole."""
     steals(host, 4, "user-return-flags")
 
 
-@test("13.5-attack", module=False, mem=OTHER_HOST)
+@test("13.5-attack", module=False, mem=OTHER_HOST, ref="modules")
 def selector_attack(host):
     """exploit_selector() kills the host, and only one without the check."""
     host.check("insmod /ref/modules/ringlet.ko")

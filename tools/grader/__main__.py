@@ -28,13 +28,13 @@ def tell(result):
         say(f"  {result.id}: {result.outcome}, {result.seconds} s")
 
 
-def run(lab, build, args):
+def run(lab, build, args, notes=()):
     """Grade and print; the exit status."""
     for reason in signal.SIGTERM, signal.SIGHUP:
         signal.signal(reason, lambda received, _: sys.exit(INFRASTRUCTURE))
     try:
         report = grade(lab, build, only=args.only, seed=args.seed, hidden=args.hidden, jobs=args.jobs, results=args.results,
-                       progress=tell)
+                       progress=tell, notes=notes)
     except (RubricError, KeyError) as error:
         say(f"ringlet: {error.args[0]}")
         return 2

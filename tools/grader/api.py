@@ -20,6 +20,7 @@ class Spec:
     mem: int
     boot: str
     module: bool
+    ref: str
     file: str = ""
 
     @property
@@ -32,13 +33,15 @@ class Spec:
 
     @property
     def machine(self):
-        return (self.boot, self.cpus, self.mem)
+        return (self.boot, self.cpus, self.mem, self.ref)
 
 
-def test(id, cpus=1, mem=512, boot="", module=True):
-    """Make a function the test id. boot: more words for the kernel's command line; module: load ringlet.ko first."""
+def test(id, cpus=1, mem=512, boot="", module=True, ref=""):
+    """Make a function the test id. boot: more words for the kernel's command line; module: load ringlet.ko first; ref: what of our
+    solution is under /ref there, of the words bin, modules, guest: only the other half of what is tested, or a submission could
+    run ours instead of its own."""
     def note(function):
-        specs.append(Spec(id, function, cpus, mem, boot, module))
+        specs.append(Spec(id, function, cpus, mem, boot, module, ref))
         return function
     return note
 

@@ -31,6 +31,7 @@ class Report:
     tests: list = field(default_factory=list)
     exercises: dict = field(default_factory=dict)  # id: title
     complete: bool = False  # False: interrupted, or still under way
+    notes: list = field(default_factory=list)  # on the submission as a whole, a line each
 
     @property
     def score(self):

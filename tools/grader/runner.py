@@ -21,16 +21,16 @@ NOT_DONE = re.compile(r"exercise \d+\.\d+ is not done: see \S+")
 ATTEMPTS = 2  # to boot
 
 
-def new_report(rubric, seed):
+def new_report(rubric, seed, notes=()):
     report = Report(rubric.lab, rubric.title, secrets.randbelow(1 << 32) if seed is None else seed,
-                    exercises=rubric.exercises)
+                    exercises=rubric.exercises, notes=list(notes))
     report.tests = [Result(row.id, row.exercise, row.title, row.points, visibility=row.visibility) for row in rubric.rows]
     return report
 
 
-def failed_build(lab_dir, log_text, *, hidden=None, results=None):
+def failed_build(lab_dir, log_text, *, hidden=None, results=None, notes=()):
     """The report of a submission that does not compile."""
-    report = new_report(load(lab_dir, hidden), 0)
+    report = new_report(load(lab_dir, hidden), 0, notes)
     errors = [line for line in log_text.splitlines() if re.search(r"\berror\b|undefined reference", line)]
     for result in report.tests:
         result.outcome, result.message = FAIL, "it does not compile"
@@ -42,12 +42,13 @@ def failed_build(lab_dir, log_text, *, hidden=None, results=None):
     return report
 
 
-def grade(lab_dir, build, *, only=None, seed=None, hidden=None, jobs=None, results, progress=None, kernel="kit"):
+def grade(lab_dir, build, *, only=None, seed=None, hidden=None, jobs=None, results, progress=None, kernel="kit",
+          notes=()):
     """Grade a build, {path in the host's initramfs: file}. only: ids of tests or exercises; what they come after is run
     too. Files in the folder results are written anew after each test; progress(result) is called then."""
     rubric = load(lab_dir, hidden)
     rubric.rows = selected(rubric.rows, only)
-    report = new_report(rubric, seed)
+    report = new_report(rubric, seed, notes)
     results = Path(results)
     shutil.rmtree(results / "log", ignore_errors=True)
     (results / "log").mkdir(parents=True)

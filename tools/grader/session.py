@@ -39,7 +39,8 @@ class Session:
 
     def __init__(self, build, machine, kernel="kit", name="grade"):
         self.module = build.get("modules/ringlet.ko")
-        boot, cpus, mem = machine
+        boot, cpus, mem, ref = machine
+        build = {path: file for path, file in build.items() if not path.startswith("ref/") or path.split("/")[1] in ref.split()}
         self.machine = Machine(AGENT.read_text(), kernel=kernel, cpus=cpus, mem=mem, boot=boot, name=name, seconds=LIFE)
         self.build = build
         self.broken = False

@@ -65,7 +65,7 @@ def points(result):
 
 
 def as_text(report):
-    lines = [f"Lab {report.lab}: {report.title} (seed {report.seed})"]
+    lines = [f"Lab {report.lab}: {report.title} (seed {report.seed})", *(f"Note: {note}" for note in report.notes)]
     for result in report.tests:
         lines.append(f"{WORD[result.outcome]:5} {points(result):>7}  {result.id}: {result.title}")
         if result.outcome != PASS and result.message:
@@ -102,7 +102,7 @@ def as_gradescope(report):
               "status": "passed" if result.outcome == PASS else "failed", "visibility": result.visibility,
               "output": "" if result.outcome == PASS else explanation(dataclasses.replace(result, log="")),
               "output_format": "text"} for result in report.tests]
-    output = [f"Lab {report.lab}: {report.title}, seed {report.seed}."]
+    output = [f"Lab {report.lab}: {report.title}, seed {report.seed}.", *map(printable, report.notes)]
     if report.having(INFRASTRUCTURE):
         output.append("The machinery failed for some tests; they cost no point. Have it graded again.")
     if not report.complete:

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -75,7 +76,7 @@ class Machine:
     """with Machine(job) as m: the host is up; talk over m.link, then m.finish(). Leaving ends it in any case."""
 
     boot_factor = 1  # how much longer than QEMU it may take to boot
-    entered = set()  # machines that are to be left, whatever ends the program
+    started, starting, leaving = set(), threading.RLock(), False  # for end_all()
 
     def __init__(self, job, kernel="kit", cpus=1, mem=768, files=(), variables=None, accel=None, model=None,
                  seconds=600, name="host", replace=None, boot=""):
@@ -123,8 +124,17 @@ class Machine:
                 "-chardev", f"socket,id=link,path={self.folder}/link", "-serial", "chardev:link",
                 "-monitor", f"unix:{self.folder}/monitor,server=on,wait=off"]
 
+    @classmethod
+    def end_all(cls):
+        """End all emulators, whichever thread they belong to, and start no more."""
+        with cls.starting:
+            cls.leaving = True
+        for process in list(cls.started):
+            process.terminate()
+        for process in list(cls.started):
+            process.wait()
+
     def __enter__(self):
-        self.entered.add(self)
         try:
             return self.start()
         except BaseException:
@@ -138,7 +148,11 @@ class Machine:
         self.offer_link()
         with open(self.folder / "emulator.log", "w") as log:
             limit = ["timeout", "-k", "5", str(self.seconds + boot_seconds)]  # outlives us, should we be killed
-            self.process = subprocess.Popen(limit + self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            with self.starting:
+                if self.leaving:
+                    raise Failure("the program is being ended")
+                self.process = subprocess.Popen(limit + self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                self.started.add(self.process)
         self.link = self.take_link()
         up = f"{self.nonce} up\n".encode()
         self.read_until(lambda: up in self.pending, boot_seconds, "the host did not boot")
@@ -214,7 +228,6 @@ class Machine:
         return kept
 
     def __exit__(self, *error):
-        self.entered.discard(self)
         if self.process and self.process.poll() is None:
             try:
                 self.process.wait(3 if self.finished else 0)  # after its exit line it powers off
@@ -223,6 +236,7 @@ class Machine:
                 self.process.wait()
         if self.process:
             self.keep_log()
+            self.started.discard(self.process)
             self.process = None  # so that leaving twice does no harm
         if self.link:
             self.link.close()

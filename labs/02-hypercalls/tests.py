@@ -8,10 +8,9 @@ from machine import Failure, accelerator
 MEMORY = 3 << 20
 FREE = 0x140000  # above the guest's program, below the 2 MiB that it sees
 ENOSYS, EINVAL = -38, -22
-OURS = "/ref/bin/ringlet"
 
 
-def guest(host, words, launcher=OURS, **options):
+def guest(host, words, launcher="ringlet", **options):
     """Run /lab/calls. words: strings and numbers."""
     text = " ".join(word if isinstance(word, str) else f"{word % 2**64:x}" for word in ["s", host.random.getrandbits(60) | 1, *words])
     return host.run(f"{launcher} run -k /lab/calls -m 3 -p '{text}'", **options)
@@ -29,7 +28,7 @@ def put(host, length):
     return data, ["b", FREE, data.hex()]
 
 
-@test("2.1-exceptions", ref="bin")
+@test("2.1-exceptions", ours="launcher")
 def exceptions(host):
     """handle_exit() counts an exit and calls its row."""
     cases = {"31c9f7f1": (0, "0x0"), "0f0b": (6, "0x0"), "f4": (13, "0x0"), "cd40": (13, "0x[24]02"), "a10000004000000000": (14, "0x0")}
@@ -44,7 +43,7 @@ def exceptions(host):
     expect(counters["entries"], len(cases), "counter entries")
 
 
-@test("2.1-hypercall", ref="bin")
+@test("2.1-hypercall", ours="launcher")
 def hypercall(host):
     """Vector 0x1f has a row of its own."""
     number = host.random.randrange(1001, 2000)
@@ -54,7 +53,7 @@ def hypercall(host):
     expect((counters["exit_hypercall"], counters["exit_exception"]), (calls, 0), "counters exit_hypercall and exit_exception")
 
 
-@test("2.2-unknown", ref="bin")
+@test("2.2-unknown", ours="launcher")
 def unknown(host):
     """Neither a hole in the table nor a number behind it is called; the guest goes on with all other registers."""
     numbers = [26, 27, 2, 25, *host.random.sample(range(3, 25), 4), *(host.random.randrange(26, 1 << 31) for _ in range(4))]
@@ -65,7 +64,7 @@ def unknown(host):
     expect(len(reports(run)), len(numbers), "calls that came back")
 
 
-@test("2.2-wide", ref="bin")
+@test("2.2-wide", ours="launcher")
 def wide(host):
     """The number is compared as what it is: 64 bits, without a sign."""
     numbers = [1 << 63, 1 << 32, (1 << 63) + 1, (host.random.getrandbits(31) << 33) + 1, 2**64 - 1, 2**64 - 26, 1 << 31]
@@ -75,7 +74,7 @@ def wide(host):
     expect(len(reports(run)), len(numbers), "calls that came back")
 
 
-@test("2.2-counted", ref="bin")
+@test("2.2-counted", ours="launcher")
 def counted(host):
     """The counter hypercall_NAME counts those and nothing else."""
     count = host.random.randrange(3, 9)
@@ -99,7 +98,7 @@ def random_calls(host, count):
     return [(host.random.randrange(2), *(host.random.getrandbits(64) for _ in range(4))) for _ in range(count)]
 
 
-@test("2.3-arguments", ref="bin")
+@test("2.3-arguments", ours="launcher")
 def arguments(host):
     """struct ringlet_run's number and args: rbx, rcx, rdx, rsi."""
     calls = random_calls(host, 6)
@@ -110,7 +109,7 @@ def arguments(host):
     expect(run.status, 0, "exit status of the launcher")
 
 
-@test("2.3-answer", ref="bin")
+@test("2.3-answer", ours="launcher")
 def answer(host):
     """vcpu_run() completes a hypercall."""
     calls = random_calls(host, 6)
@@ -119,7 +118,7 @@ def answer(host):
     expect(reports(run, 1), [(value, 0) for value in answers], "what the guest has got, and which registers it changed")
 
 
-@test("2.3-silence", ref="bin")
+@test("2.3-silence", ours="launcher")
 def silence(host):
     """The answer is -ENOSYS until the launcher gives another; the last one does not count."""
     calls = random_calls(host, 4)
@@ -131,13 +130,12 @@ def silence(host):
 
 def on_our_module(host, words):
     """The student's launcher under our module."""
-    host.check("insmod /ref/modules/ringlet.ko")
-    run = guest(host, words, launcher="ringlet")
+    run = guest(host, words)
     expect(run.status, 0, f"exit status of the launcher, which said {run.output[-200:]!r}")
     return run
 
 
-@test("2.4-text", module=False, ref="modules")
+@test("2.4-text", ours="module")
 def text(host):
     """hc_print() prints bytes, not a string."""
     data, words = put(host, host.random.randrange(200, 400))
@@ -150,7 +148,7 @@ def text(host):
     expect(run.output, printed, "what is printed")
 
 
-@test("2.4-bounds", module=False, ref="modules")
+@test("2.4-bounds", ours="module")
 def bounds(host):
     """Nothing is printed that the guest does not own: not a byte more than its memory, and no sum that wraps."""
     room = host.random.randrange(2, 4000)
@@ -167,7 +165,7 @@ def emulated():
         raise Failure("KVM takes vmcall for itself: use ACCEL=tcg")
 
 
-@test("2.5-rewritten", ref="bin")
+@test("2.5-rewritten", ours="launcher")
 def rewritten(host):
     """rewrite_vmcall(): one trap for each place, then none."""
     emulated()
@@ -188,7 +186,7 @@ def rewritten(host):
     expect(len(run.find("exit: .* vector=6 ")), len(places), "traps")
 
 
-@test("2.5-others", ref="bin")
+@test("2.5-others", ours="launcher")
 def others(host):
     """Only 0f 01 c1 and 0f 01 d9 are rewritten, and those only on demand."""
     emulated()
@@ -201,7 +199,7 @@ def others(host):
         expect(len(run.find("exit: ")), 1, f"exits when {code} is the first and last of them")
 
 
-@test("2.5-edges", ref="bin")
+@test("2.5-edges", ours="launcher")
 def edges(host):
     """Each byte is looked up by itself, and need not be there."""
     emulated()
@@ -213,6 +211,6 @@ def edges(host):
                f"a vmcall with {before} of its bytes in the first page")
     for code in "06", "0f0b":
         place = (2 << 20) - len(code) // 2
-        run = host.run(f"{OURS} run -k /lab/calls -m 2 -p 'b {place:x} {code} x {place:x}'")
+        run = host.run(f"ringlet run -k /lab/calls -m 2 -p 'b {place:x} {code} x {place:x}'")
         run.has("guest killed: exception 6, error 0x0 ", f"{code} as the last bytes of memory ended otherwise")
     run.no_warnings()

@@ -19,7 +19,7 @@ def parts(size):
     return 16 * size, 4 + 2 * size + 2, 4 + 8 * size + 2
 
 
-@test("8.1-good", ref="guest")
+@test("8.1-good", ours="guest")
 def good_queues(host):
     """Guards queues of every size anywhere in RAM, also with their last byte at its end."""
     script = Script()
@@ -34,7 +34,7 @@ def good_queues(host):
     script.play(host)
 
 
-@test("8.1-bad", ref="guest")
+@test("8.1-bad", ours="guest")
 def bad_queues(host):
     """Guards size, alignment and bounds of each of the three parts, also where a sum overflows."""
     script = Script()
@@ -77,7 +77,7 @@ def ring(script, size=8, start=0, features=INDIRECT_DESC):
     script.do(f"queue {size} {start}")
 
 
-@test("8.2-chains", ref="guest")
+@test("8.2-chains", ours="guest")
 def good_chains(host):
     """Guards chains in any order of entries, with empty buffers, as long as may be, through an indirect table anywhere."""
     random, script = host.random, Script()
@@ -100,7 +100,7 @@ def good_chains(host):
     script.play(host)
 
 
-@test("8.2-bounds", ref="guest")
+@test("8.2-bounds", ours="guest")
 def buffers_in_ram(host):
     """Guards buffers: the last byte of RAM is the guest's, the next is not, and no sum overflows; nor may the order be wrong."""
     random, script = host.random, Script()
@@ -120,7 +120,7 @@ def buffers_in_ram(host):
     script.play(host)
 
 
-@test("8.2-loops", ref="guest")
+@test("8.2-loops", ours="guest")
 def loops(host):
     """Guards chains that never end, in the ring and in a table, also of empty buffers, and indexes behind the table."""
     random, script = host.random, Script()
@@ -147,7 +147,7 @@ def loops(host):
     script.play(host)
 
 
-@test("8.2-indirect", ref="guest")
+@test("8.2-indirect", ours="guest")
 def bad_tables(host):
     """Guards indirect tables: not negotiated, within another, followed, of impossible lengths, outside of RAM."""
     script = Script()
@@ -168,7 +168,7 @@ def bad_tables(host):
     script.play(host)
 
 
-@test("8.2-once", ref="guest")
+@test("8.2-once", ours="guest")
 def read_once(host):
     """Guards that no byte of a descriptor is read twice: the second time another value may be there than was checked."""
     random, script = host.random, Script()
@@ -192,7 +192,7 @@ def head_text(head, gpa, length):
     return f"head {head} out {length} {gpa:#x}+{length} in 0"
 
 
-@test("8.3-believe", ref="guest")
+@test("8.3-believe", ours="guest")
 def heads(host):
     """Guards what the available ring says: heads out of range, heads in flight, an index that jumped."""
     random, script = host.random, Script()
@@ -232,7 +232,7 @@ def heads(host):
     script.play(host)
 
 
-@test("8.3-order", ref="guest")
+@test("8.3-order", ours="guest")
 def pop_order(host):
     """Guards the missing barrier: the index is read once and first, with an order; only then an entry, and then the chain."""
     script = Script()
@@ -253,7 +253,7 @@ def pop_order(host):
                        show(steps))
 
 
-@test("8.3-wrap", ref="guest")
+@test("8.3-wrap", ours="guest")
 def pop_wraps(host):
     """Guards indexes that wrap at 65536, over and over, in rings of several sizes."""
     random, script = host.random, Script()
@@ -270,7 +270,7 @@ def pop_wraps(host):
     script.play(host)
 
 
-@test("8.4-elements", ref="guest")
+@test("8.4-elements", ours="guest")
 def elements(host):
     """Guards the used ring: each element in its place, shown only by publish, also over the wrap; the head is free again."""
     random, script = host.random, Script()
@@ -293,7 +293,7 @@ def elements(host):
     script.play(host)
 
 
-@test("8.4-order", ref="guest")
+@test("8.4-order", ours="guest")
 def push_order(host):
     """Guards the barrier: the driver that sees the used index sees the element too; the index is written once and last."""
     script = Script()
@@ -318,7 +318,7 @@ def laid(script, random, outs, ins):
     return sum(spans[:len(outs)], []), sum(spans[len(outs):], [])
 
 
-@test("8.5-bytes", ref="guest")
+@test("8.5-bytes", ours="guest")
 def chain_bytes(host):
     """Guards reading and writing over buffers as the driver cut them, in pieces as the device wants them, to the last byte."""
     random, script = host.random, Script()
@@ -351,7 +351,7 @@ def chain_bytes(host):
     script.play(host)
 
 
-@test("8.5-last", ref="guest")
+@test("8.5-last", ours="guest")
 def last_byte(host):
     """Guards the last byte, where block devices leave their status: cut off, alone in its buffer or not, and all else still there."""
     random, script = host.random, Script()
@@ -375,18 +375,18 @@ def last_byte(host):
 RANDOM_BYTES = "cat /sys/class/misc/hw_random/rng_current; dd if=/dev/hwrng bs={size} count=20 2>/dev/null | wc -c"
 
 
-def reads_entropy(host, variables):
+def reads_entropy(host):
     size = host.random.randrange(17, 300)
-    run = host.run(f"{variables} in-initrd '{RANDOM_BYTES.format(size=size)}'", 60, events="none")
+    run = host.run(f"in-initrd '{RANDOM_BYTES.format(size=size)}'", 60, events="none")
     run.has("^virtio_rng.0$", "the guest has no entropy device")
     run.has(f"^{20 * size}$", f"20 reads of {size} bytes from /dev/hwrng")
     healthy(run)
 
 
-@test("8.5-linux", ref="guest")
+@test("8.5-linux", ours="guest")
 def launcher_serves_linux(host):
     """Guards the launcher's half as a whole: Linux's own driver gets its random bytes, with our transport in the guest."""
-    reads_entropy(host, "INITRD=/ref/guest/initrd")
+    reads_entropy(host)
 
 
 def finds(host, sizes, parameters="", variables=""):
@@ -395,7 +395,7 @@ def finds(host, sizes, parameters="", variables=""):
     return visit(host, [data], f"{NEXT_PAGE}\n{LOAD}\ninsmod /job/probe.ko {parameters}", variables)
 
 
-@test("8.6-setup", ref="bin")
+@test("8.6-setup", ours="launcher")
 def sets_up(host):
     """Guards that the host is told where each ring is, by gpa, in order, and only of queues that the driver named."""
     random = host.random
@@ -411,7 +411,7 @@ def sets_up(host):
     healthy(run)
 
 
-@test("8.6-sizes", ref="bin")
+@test("8.6-sizes", ours="launcher")
 def impossible_sizes(host):
     """Guards sizes that no ring can have, and a host that refuses a queue; what was set up before is taken back."""
     for size in 0, host.random.choice([3, 7, 48, 65535]):
@@ -425,7 +425,7 @@ def impossible_sizes(host):
     healthy(run)
 
 
-@test("8.6-linux", ref="bin")
+@test("8.6-linux", ours="launcher")
 def guest_drives(host):
     """Guards the guest's half as a whole: Linux's own driver gets its random bytes, with our launcher."""
-    reads_entropy(host, "mkdir -p /tmp/ref; ln -sf /ref/bin/ringlet /tmp/ref/ringlet; PATH=/tmp/ref:$PATH")
+    reads_entropy(host)

@@ -44,7 +44,7 @@ def frames_arrived(said, seed, wanted, ring):
     expect(waiting, ring, "buffers in the receive ring afterwards")
 
 
-@test("10.1-buffers", ref="bin")
+@test("10.1-buffers", ours="launcher")
 def buffers(host):
     """Guards the receive ring of a card just found: full, but not of more than 256, each a place of its own for the device."""
     ring = 1 << host.random.randrange(3, 8)
@@ -56,7 +56,7 @@ def buffers(host):
         expect(kicks > 0, True, "the device was told")
 
 
-@test("10.2-frames", ref="bin")
+@test("10.2-frames", ours="launcher")
 def frames(host):
     """Guards frames of every size, over the ring's end and often: they arrive as sent, and the ring stays full."""
     lengths = [HEADER + 14, BUFFER, *(host.random.randrange(HEADER + 14, BUFFER + 1) for _ in range(60))]
@@ -64,7 +64,7 @@ def frames(host):
     frames_arrived(said, seed, list(enumerate(lengths)), 16)
 
 
-@test("10.2-lengths", ref="bin")
+@test("10.2-lengths", ours="launcher")
 def lengths_that_lie(host):
     """Guards lengths that cannot be: too short for a header and an address, longer than the buffer. Dropped, counted, survived."""
     random = host.random
@@ -78,7 +78,7 @@ def lengths_that_lie(host):
            "rx_dropped and rx_length_errors")
 
 
-@test("10.2-interrupts", ref="bin")
+@test("10.2-interrupts", ours="launcher")
 def interrupts(host):
     """Guards interrupts: off from the first until the poll is done, on again then; and a poll of more than its budget."""
     count = host.random.randrange(130, 250)
@@ -89,7 +89,7 @@ def interrupts(host):
     expect(int(after), 2, "interrupts when one more came after it")
 
 
-@test("10.2-second", ref="bin")
+@test("10.2-second", ours="launcher")
 def second_look(host):
     """Guards a frame that comes when the poll has seen an empty ring and has not yet turned interrupts on."""
     count = host.random.randrange(3, 12)
@@ -104,7 +104,7 @@ def sent(said, seed, lengths):
     expect(got, wanted, "frames on the wire: length with header, bytes of it that are 0, pieces that are writable, sum")
 
 
-@test("10.3-frames", ref="bin")
+@test("10.3-frames", ours="launcher")
 def transmit(host):
     """Guards frames sent: a header of zeroes, then the frame, told to the device each; memory comes back when it is used."""
     lengths = [host.random.randrange(14, 1515) for _ in range(60)]
@@ -114,7 +114,7 @@ def transmit(host):
     expect((total, kicks, freed), (len(lengths),) * 3, "frames, kicks, and frames whose memory is free again")
 
 
-@test("10.3-full", ref="bin")
+@test("10.3-full", ours="launcher")
 def transmit_full(host):
     """Guards a full ring: the stack's queue stops before a frame is lost, wakes when there is room, and the order stays."""
     ring = host.random.choice([4, 8, 16])
@@ -149,10 +149,10 @@ def traffic(host, name, **options):
     return run
 
 
-@test("10.3-ours", ref="bin")
+@test("10.3-ours", ours="launcher")
 def driver_with_ours(host):
     """The driver alone: under our launcher, a file each way."""
-    traffic(host, "ringnet", launcher="/ref/bin/ringlet")
+    traffic(host, "ringnet")
 
 
 def chains(script, random, lists):
@@ -186,7 +186,7 @@ def receive(script, random, pieces, frame_length, tap=True, features=0):
               why=f"a frame of {frame_length} bytes, header included, into buffers of {pieces}")
 
 
-@test("10.4-frames", ref="guest")
+@test("10.4-frames", ours="guest")
 def device_frames(host):
     """Guards a frame into one request, cut anywhere: also within the header; one too large is dropped, and one that fits exactly not."""
     random, script = host.random, Script("net")
@@ -204,7 +204,7 @@ def device_frames(host):
     script.play(host)
 
 
-@test("10.4-merge", ref="guest")
+@test("10.4-merge", ours="guest")
 def device_merge(host):
     """Guards MRG_RXBUF: a frame over several requests, all shown at once, with their number in the first one's header."""
     random, script = host.random, Script("net")
@@ -230,7 +230,7 @@ def device_merge(host):
     script.play(host)
 
 
-@test("10.4-header", ref="guest")
+@test("10.4-header", ours="guest")
 def device_header(host):
     """Guards the header of a frame from another guest: it says nothing; one from the tap is passed on."""
     random, script = host.random, Script("net")
@@ -250,7 +250,7 @@ def transmit_one(script, random, content_words, length, sends, *between):
         script.do("sent")
 
 
-@test("10.5-frames", ref="guest")
+@test("10.5-frames", ours="guest")
 def device_transmit(host):
     """Guards frames out: whole, whatever their pieces; what is no frame, or larger than any, is not sent; all requests come back."""
     random, script = host.random, Script("net")
@@ -267,7 +267,7 @@ def device_transmit(host):
     script.play(host)
 
 
-@test("10.5-full", ref="guest")
+@test("10.5-full", ours="guest")
 def device_clogged(host):
     """Guards a backend that takes no more: the device waits, sends again, and nothing is lost; and leaves when it is told to."""
     random, script = host.random, Script("net")
@@ -283,13 +283,13 @@ def device_clogged(host):
     script.play(host)
 
 
-@test("10.5-ours", ref="guest")
+@test("10.5-ours", ours="guest")
 def device_with_ours(host):
     """The device alone: with the kernel's own driver and its offloads, a file each way."""
-    traffic(host, "virtio_net", initrd="/ref/guest/initrd", variables="CMDLINE=drivers=stock")
+    traffic(host, "virtio_net", variables="CMDLINE=drivers=stock")
 
 
-@test("10.5-together", ref="guest")
+@test("10.5-together")
 def together(host):
     """Your driver and your device."""
     traffic(host, "ringnet")

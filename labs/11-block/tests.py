@@ -51,7 +51,7 @@ def ends(said, rows):
     return [error for _, error in sorted(pairs)]
 
 
-@test("11.1-requests", ref="bin")
+@test("11.1-requests", ours="launcher")
 def requests(host):
     """Guards what the disk sees of a request: header, data in as many pieces as it has, status; what it reads before what it writes."""
     rows = some(host.random, 18)
@@ -65,7 +65,7 @@ def requests(host):
     expect(got, wanted, "type, sector, bytes of the header, readable, writable, bytes of the last piece, in order, sum of the data")
 
 
-@test("11.2-status", ref="bin")
+@test("11.2-status", ours="launcher")
 def status(host):
     """Guards the status: OK, IOERR, UNSUPP, what no disk answers, and none at all; and the data of what was read."""
     answers = [OK, OK, OK, IOERR, UNSUPP, 3, 77, 128, 255, 256, 256, OK, UNSUPP, IOERR]
@@ -80,7 +80,7 @@ def status(host):
     expect(got, wanted, "sums of what was read")
 
 
-@test("11.2-length", ref="bin")
+@test("11.2-length", ours="launcher")
 def length(host):
     """Guards reads that the disk calls good and has not filled: to the last byte. A write's status is one byte."""
     random = host.random
@@ -95,7 +95,7 @@ def length(host):
            "errors of requests with OK and a length that is wrong by " + str([more for *_, more in rows]))
 
 
-@test("11.2-together", ref="bin")
+@test("11.2-together", ours="launcher")
 def back_together(host):
     """Guards requests that come back with one interrupt: each of them ends, once."""
     rows = some(host.random, 16, 5)
@@ -104,7 +104,7 @@ def back_together(host):
     expect(found(said, r"ended (\d+) interrupts (\d+)", "the disk's count"), [len(rows), 1], "requests ended, interrupts")
 
 
-@test("11.3-kicks", ref="bin")
+@test("11.3-kicks", ours="launcher")
 def kicks(host):
     """Guards kicks: one for all requests that blk-mq hands over together, one for each that comes alone."""
     half = host.random.randrange(5, 11)
@@ -114,7 +114,7 @@ def kicks(host):
     expect(found(said, r"all (\d+) kicks (\d+)", "the disk's count"), [2 * half, half], "requests in all, kicks for those one by one")
 
 
-@test("11.3-full", ref="bin")
+@test("11.3-full", ours="launcher")
 def full(host):
     """Guards a ring that is full: blk-mq waits, nobody is told of an error, and all goes on when there is room."""
     # Fewer than the ring has entries: the driver lets blk-mq have as many, and for more who asks would have to wait.
@@ -147,10 +147,10 @@ def at_work(host, prefix, **options):
     expect(host.check("sha256sum < /tmp/disk.img", events="none").output.split()[0], wanted, "the image afterwards")
 
 
-@test("11.3-ours", ref="bin")
+@test("11.3-ours", ours="launcher")
 def driver_with_ours(host):
     """The driver alone: under our launcher."""
-    at_work(host, "rb", launcher="/ref/bin/ringlet")
+    at_work(host, "rb")
 
 
 class Disk(Script):
@@ -200,7 +200,7 @@ class Disk(Script):
         expect(got, sha256(self.image).hexdigest(), "sha256 of the image afterwards")
 
 
-@test("11.4-types", ref="guest")
+@test("11.4-types", ours="guest")
 def types(host):
     """Guards the type: flush and serial number; a type that is none of ours is unsupported, not an error."""
     random = host.random
@@ -218,7 +218,7 @@ def types(host):
     disk.run(host)
 
 
-@test("11.4-broken", ref="guest")
+@test("11.4-broken", ours="guest")
 def broken(host):
     """Guards requests that are none: a header too short is an error, and without room for a status nothing can be said."""
     disk = Disk(host.random)
@@ -229,7 +229,7 @@ def broken(host):
     disk.run(host)
 
 
-@test("11.5-data", ref="guest")
+@test("11.5-data", ours="guest")
 def reads_and_writes(host):
     """Guards data: whatever the pieces, wherever, and when the host transfers less than was asked for, or is interrupted."""
     random = host.random
@@ -247,7 +247,7 @@ def reads_and_writes(host):
         disk.run(host, fill)
 
 
-@test("11.5-bounds", ref="guest")
+@test("11.5-bounds", ours="guest")
 def bounds(host):
     """Guards the disk's end, to the sector; sums that overflow; what is no whole number of sectors; an image that shrank."""
     random = host.random
@@ -273,7 +273,7 @@ def bounds(host):
     disk.play(host)
 
 
-@test("11.5-read-only", ref="guest")
+@test("11.5-read-only", ours="guest")
 def read_only(host):
     """Guards a disk that is read-only: also against a driver that does not care."""
     random = host.random
@@ -288,7 +288,7 @@ def read_only(host):
     disk.run(host, fill)
 
 
-@test("11.5-durable", ref="guest")
+@test("11.5-durable", ours="guest")
 def durable(host):
     """Guards writes of a driver that cannot flush: each is on the disk when it ends; for one that can, none is flushed."""
     disk = Disk(host.random)
@@ -300,13 +300,13 @@ def durable(host):
     disk.run(host)
 
 
-@test("11.5-ours", ref="guest")
+@test("11.5-ours", ours="guest")
 def device_with_ours(host):
     """The device alone: with the kernel's own driver."""
-    at_work(host, "vd", initrd="/ref/guest/initrd", variables="CMDLINE=drivers=stock")
+    at_work(host, "vd", variables="CMDLINE=drivers=stock")
 
 
-@test("11.5-together", ref="guest")
+@test("11.5-together")
 def together(host):
     """Your driver and your device."""
     at_work(host, "rb")

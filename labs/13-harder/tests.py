@@ -41,7 +41,7 @@ def held(host, name):
 def steals(host, exercise, name):
     """The submission's attack on a module without the protection, then on ours."""
     secret = hide(host)
-    for module, broken in (f"/lab/weak-{exercise}.ko", True), ("/ref/modules/ringlet.ko", False):
+    for module, broken in (f"/lab/weak-{exercise}.ko", True), ("/modules/ringlet.ko", False):
         host.check(f"insmod {module}")
         run = attack(host, YOURS, name)
         if broken:
@@ -143,52 +143,52 @@ def selectors_kept(host):
            "what is left in each register when its segment is still there")
 
 
-@test("13.1-idt-attack", module=False, mem=OTHER_HOST, ref="modules")
+@test("13.1-idt-attack", module=False, mem=OTHER_HOST, ours="module")
 def idt_attack(host):
     """exploit_idt() works, and works because of this hole."""
     steals(host, 1, "write-idt")
 
 
-@test("13.1-gdt-attack", module=False, mem=OTHER_HOST, ref="modules")
+@test("13.1-gdt-attack", module=False, mem=OTHER_HOST, ours="module")
 def gdt_attack(host):
     """exploit_gdt() works, and works because of this hole."""
     steals(host, 1, "write-gdt")
 
 
-@test("13.2-attack", module=False, mem=OTHER_HOST, ref="modules")
+@test("13.2-attack", module=False, mem=OTHER_HOST, ours="module")
 def call_gate_attack(host):
     """exploit_call_gate() works, and works because of this hole."""
     steals(host, 2, "call-gate")
 
 
-@test("13.3-fault-attack", module=False, mem=OTHER_HOST, ref="modules")
+@test("13.3-fault-attack", module=False, mem=OTHER_HOST, ours="module")
 def over_switcher_attack(host):
     """exploit_over_switcher() works, and works because of this hole."""
     steals(host, 3, "over-switcher")
 
 
-@test("13.3-fill-attack", module=False, mem=OTHER_HOST, ref="modules")
+@test("13.3-fill-attack", module=False, mem=OTHER_HOST, ours="module")
 def fill_switcher_attack(host):
     """exploit_fill_switcher() works, and works because of this hole."""
     steals(host, 3, "fill-switcher")
 
 
-@test("13.4-kernel-attack", module=False, mem=OTHER_HOST, ref="modules")
+@test("13.4-kernel-attack", module=False, mem=OTHER_HOST, ours="module")
 def kernel_flags_attack(host):
     """exploit_flags() works, and works because of this hole."""
     steals(host, 4, "return-flags")
 
 
-@test("13.4-user-attack", module=False, mem=OTHER_HOST, ref="modules")
+@test("13.4-user-attack", module=False, mem=OTHER_HOST, ours="module")
 def user_flags_attack(host):
     """exploit_user_flags() works, and works because of this hole."""
     steals(host, 4, "user-return-flags")
 
 
-@test("13.5-attack", module=False, mem=OTHER_HOST, ref="modules")
+@test("13.5-attack", module=False, mem=OTHER_HOST, ours="module")
 def selector_attack(host):
     """exploit_selector() kills the host, and only one without the check."""
-    host.check("insmod /ref/modules/ringlet.ko")
+    host.check("insmod /modules/ringlet.ko")
     attack(host, YOURS, "selector")
     host.check("rmmod ringlet; insmod /lab/weak-5.ko")
     try:

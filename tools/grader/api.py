@@ -20,7 +20,7 @@ class Spec:
     mem: int
     boot: str
     module: bool
-    ref: str
+    ours: str
     file: str = ""
 
     @property
@@ -33,15 +33,14 @@ class Spec:
 
     @property
     def machine(self):
-        return (self.boot, self.cpus, self.mem, self.ref)
+        return (self.boot, self.cpus, self.mem, self.ours)
 
 
-def test(id, cpus=1, mem=512, boot="", module=True, ref=""):
-    """Make a function the test id. boot: more words for the kernel's command line; module: load ringlet.ko first; ref: what of our
-    solution is under /ref there, of the words bin, modules, guest: only the other half of what is tested, or a submission could
-    run ours instead of its own."""
+def test(id, cpus=1, mem=512, boot="", module=True, ours=""):
+    """Make a function the test id. boot: more words for the kernel's command line; module: load ringlet.ko first; ours: words of
+    launcher, guest, module: those halves are our solution's there, not the submission's."""
     def note(function):
-        specs.append(Spec(id, function, cpus, mem, boot, module, ref))
+        specs.append(Spec(id, function, cpus, mem, boot, module, ours))
         return function
     return note
 

@@ -21,6 +21,7 @@ SPEED = 50_000           # bytes a second that the link carries at least
 BOOT_SECONDS = 3         # of a quiet machine; a slower one gets as much more time for everything
 GRACE = 10               # seconds for the agent's answer when the command's time is over
 LIFE = 3600
+HALVES = {"launcher": "bin/", "guest": "guest/", "module": "modules/"}
 
 
 def module_order(kernel, build):
@@ -34,13 +35,26 @@ def module_order(kernel, build):
     return b"".join(line + b"\n" for line in order.split() if line != b"ringlet.ko")
 
 
+def with_halves(build, ours):
+    """What the host gets of a build: halves that are ours in place of the submission's, and nothing else of ours, or a
+    submission could run it instead of its own. Programs with a submission's part in them belong to its launcher."""
+    taken = tuple(f"ref/{HALVES[word]}" for word in ours.split())
+    own = {path: file for path, file in build.items() if not path.startswith(("ref/", "with/"))}
+    if "launcher" not in ours.split():
+        own.update({path.removeprefix("with/"): file for path, file in build.items() if path.startswith("with/")})
+    return {**own, **{path.removeprefix("ref/"): file for path, file in build.items() if taken and path.startswith(taken)}}
+
+
 class Session:
     """with Session(...) as session: the host is up. broken: it must not be used any more."""
 
     def __init__(self, build, machine, kernel="kit", name="grade"):
+        boot, cpus, mem, ours = machine
+        build = with_halves(build, ours)
         self.module = build.get("modules/ringlet.ko")
-        boot, cpus, mem, ref = machine
-        build = {path: file for path, file in build.items() if not path.startswith("ref/") or path.split("/")[1] in ref.split()}
+        taken = [path for path in build if path.startswith("submission/")]
+        # a failed test may have been the work of a kernel module that has damaged the host, too
+        self.fragile = "module" not in ours.split() and (not taken or any("/host/" in path for path in taken))
         self.machine = Machine(AGENT.read_text(), kernel=kernel, cpus=cpus, mem=mem, boot=boot, name=name, seconds=LIFE)
         self.build = build
         self.broken = False

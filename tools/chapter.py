@@ -13,6 +13,7 @@ n.mm, with what they find instead behind `#else`. unifdef resolves both; a tree 
 import difflib
 import fcntl
 import fnmatch
+import functools
 import hashlib
 import os
 import re
@@ -199,8 +200,8 @@ def build(tree, strict=False):
     title = tree.name
     flags = ["KCFLAGS=-g -Werror" if strict else "KCFLAGS=-g"]  # gdb and the decoding of an oops want lines
     if (tree / "host").exists():
-        step(f"{title}: module", ["make", "-C", linux(), f"M={tree / 'host'}", *flags, f"-j{jobs()}", "modules"])
-        made["modules/ringlet.ko"] = tree / "host/ringlet.ko"
+        made["modules/ringlet.ko"] = unless_made(tree / "host/ringlet.ko", tree, ("host/", "include/"), flags, lambda: step(
+            f"{title}: module", ["make", "-C", linux(), f"M={tree / 'host'}", *flags, f"-j{jobs()}", "modules"]))
     step(f"{title}: launcher", ["make", "-C", tree / "launcher", f"O={out / 'launcher'}", f"-j{jobs()}"])
     made["bin/ringlet"] = out / "launcher/ringlet"
     if (tree / "guest/tiny").exists():
@@ -208,12 +209,29 @@ def build(tree, strict=False):
         made.update({f"guest/tiny/{path.name}": path for path in (out / "tiny").iterdir() if not path.suffix})
     if (tree / "guest/linux").exists():
         made["guest/vmlinux"] = guest_kernel(tree)
-        made["guest/initrd"] = guest_initrd(tree, flags)
+        made["guest/initrd"] = unless_made(tree / "out/guest-initrd", tree, ("guest/linux/", "guest/drivers/", "include/"), flags,
+                                           lambda: guest_initrd(tree, flags))
     return made
 
 
+def unless_made(out, tree, folders, flags, make):
+    """Return out, which make() makes, unless it was made of the same sources: kbuild takes seconds to find nothing to do."""
+    names = [name for name in (tree / ".files").read_text().split("\n") if name.startswith(folders)]
+    tools = [ROOT / "tools/images", *(path for path in sorted((ROOT / "tools/rootfs").rglob("*")) if path.is_file())]
+    state = repr([flags, str(linux()), (linux() / "vmlinux").stat().st_mtime_ns, sorted(names)]).encode()
+    state += b"".join(path.read_bytes() for path in [*(tree / name for name in sorted(names)), *tools])
+    record = tree / f"out/{out.name}.made"
+    digest = hashlib.sha256(state).hexdigest()
+    if not (out.exists() and record.exists() and record.read_text() == digest):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.unlink(missing_ok=True)
+        make()
+        record.write_text(digest)
+    return out
+
+
 def guest_initrd(tree, flags):
-    """The tree's own drivers, built outside of the kernel's tree, and stock ones, in an initrd."""
+    """Put the tree's own drivers, built outside of the kernel's tree, and stock ones in an initrd."""
     modules = tree / "out/modules"
     write_if_changed(modules / "Kbuild", "".join(f"obj-m += {kind}/\n" for kind in ("transport", "drivers")))
     own = {"transport": tree / "guest/linux/drivers/virtio", "drivers": tree / "guest/drivers"}
@@ -228,7 +246,6 @@ def guest_initrd(tree, flags):
     init = "initrd" if "virtio_blk" in load else "chapter"
     step(f"{tree.name}: guest initrd", [ROOT / "tools/images", "guest-initrd", initrd, "--kernel", linux(), "--drivers", modules,
                                         "--init", init, "--load", ",".join(load)])
-    return initrd
 
 
 def platform(tree):
@@ -240,11 +257,15 @@ def platform(tree):
             if not name.endswith((".o", ".cmd", ".order", ".a"))}
 
 
+@functools.cache
+def kernel_digest():
+    return hashlib.sha256((linux() / "vmlinux").read_bytes()).digest()
+
+
 def guest_kernel(tree):
     """A tree's guest kernel without its symbols. Built in a second kernel tree, kept by content."""
     files = platform(tree)
-    base = (linux() / "vmlinux").read_bytes()
-    digest = hashlib.sha256(repr(sorted(files.items())).encode() + hashlib.sha256(base).digest()).hexdigest()[:16]
+    digest = hashlib.sha256(repr(sorted(files.items())).encode() + kernel_digest()).hexdigest()[:16]
     vmlinux = BUILD / "kernels" / digest / "vmlinux"
     (BUILD / "kernels").mkdir(parents=True, exist_ok=True)
     with open(BUILD / "kernels/lock", "w") as lock:

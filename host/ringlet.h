@@ -187,7 +187,8 @@ static inline bool is_canonical(u64 gva)
 void exercise_missing(const char *text);
 
 /* The same for slow code that works: the run goes on, and the kernel log says why it is slow. */
-#define EXERCISE_SLOW(id) pr_err_once("exercise " id " is open, the code is slow: see README.md#" id "\n")
+#define EXERCISE_SLOW(id) \
+	pr_err_once("exercise " id " is open, the code is slow: see README.md#" id "\n")
 
 /* The same for code that no run may do without, and below for assembler: no run begins. */
 #define EXERCISE_FIRST(id) const char first_exercise[] __weak = \

@@ -62,6 +62,11 @@ def test_holes_are_the_exercises(name):
     assert len(holes) >= 3 and holes == list(range(1, len(holes) + 1))  # behind them, there may be an open question
 
 
+def test_every_chapter_has_a_lab():
+    """Guards the course: chapters 0 to 13 have a lab each."""
+    assert [name[:2] for name in LABS] == [f"{number:02}" for number in range(14)]
+
+
 def test_wrong_numbers_are_refused():
     """Guards the first thing that a student mistypes."""
     for words in ["start", "77"], ["start", "x"], ["start", "04", "9"], ["grade", "/tmp"], ["hint", "/tmp", "1.1"]:

@@ -15,6 +15,7 @@ static char buffer[256];
 
 static void ringlet_write(struct console *console, const char *text, unsigned int length)
 {
+#if SOLUTION >= 603
 	while (length) {
 		unsigned int now = min_t(unsigned int, length, sizeof(buffer));
 
@@ -23,6 +24,9 @@ static void ringlet_write(struct console *console, const char *text, unsigned in
 		text += now;
 		length -= now;
 	}
+#else
+	PLATFORM_EXERCISE("6.3");
+#endif
 }
 
 static struct console ringlet_console = {

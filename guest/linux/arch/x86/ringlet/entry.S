@@ -9,6 +9,7 @@
 #include <linux/linkage.h>
 #include <asm/asm-offsets.h>
 #include <asm/frame.h>
+#include <asm/page_types.h>
 #include <asm/percpu.h>
 #include <asm/processor-flags.h>
 #include <asm/segment.h>
@@ -17,24 +18,50 @@
 #include <ringlet/hypercall.h>
 #include <../entry/calling.h>
 
+#if SOLUTION < 605
+/* Stands where your code will; the launcher prints the text. */
+	.macro	EXERCISE id
+	.pushsection .rodata
+.Lexercise\@:
+	.ascii	"exercise \id is not done: see README.md#\id"
+.Lexercise_end\@:
+	.popsection
+	movl	$RINGLET_HC_SHUTDOWN, %eax
+	movl	$RINGLET_SHUTDOWN_PANIC, %ebx
+	movq	$.Lexercise\@ - __START_KERNEL_map, %rcx
+	movl	$.Lexercise_end\@ - .Lexercise\@, %edx
+	int	$RINGLET_VECTOR
+	ud2
+	.endm
+
+#endif
 	.pushsection .noinstr.text, "ax"
 
 /* pv_ops.irq, callee-save: only rax may change. */
 SYM_FUNC_START(ringlet_save_fl)
+#if SOLUTION >= 602
 	movabs	$RINGLET_PAGE, %rax
 	movl	RINGLET_PAGE_IF(%rax), %eax
 	RET
+#else
+	EXERCISE "6.2"
+#endif
 SYM_FUNC_END(ringlet_save_fl)
 
 SYM_FUNC_START(ringlet_irq_disable)
+#if SOLUTION >= 602
 	movabs	$RINGLET_PAGE, %rax
 	movl	$0, RINGLET_PAGE_IF(%rax)
 	RET
+#else
+	EXERCISE "6.2"
+#endif
 SYM_FUNC_END(ringlet_irq_disable)
 
 /* First the flag, then the look at pending: the host does it the other way
    round, so one of us sees the interrupt. */
 SYM_FUNC_START(ringlet_irq_enable)
+#if SOLUTION >= 602
 	movabs	$RINGLET_PAGE, %rax
 	movl	$X86_EFLAGS_IF, RINGLET_PAGE_IF(%rax)
 	cmpl	$0, RINGLET_PAGE_PENDING(%rax)
@@ -43,6 +70,9 @@ SYM_FUNC_START(ringlet_irq_enable)
 1:	movl	$RINGLET_HC_IRQ_WINDOW, %eax
 	int	$RINGLET_VECTOR
 	RET
+#else
+	EXERCISE "6.2"
+#endif
 SYM_FUNC_END(ringlet_irq_enable)
 
 SYM_FUNC_START(ringlet_read_cr2)
@@ -137,6 +167,7 @@ SYM_CODE_START(xenpv_restore_regs_and_return_to_usermode)
 	ANNOTATE_NOENDBR
 SYM_INNER_LABEL(ringlet_user_return, SYM_L_GLOBAL)
 	ANNOTATE_NOENDBR
+#if SOLUTION >= 605
 	movabs	$RINGLET_PAGE, %rax
 	movl	$0, RINGLET_PAGE_IF(%rax)
 	cmpl	$0, RINGLET_PAGE_PENDING(%rax)
@@ -146,6 +177,11 @@ SYM_INNER_LABEL(ringlet_user_return, SYM_L_GLOBAL)
 	POP_REGS
 	addq	$8, %rsp			/* orig_ax */
 	iretq
+#else
+	/* Exercise 6.5: the flag, the look at pending, the GS base, the registers. */
+	EXERCISE "6.5"
+	iretq
+#endif
 SYM_INNER_LABEL(ringlet_user_return_end, SYM_L_GLOBAL)
 	ANNOTATE_NOENDBR
 1:	movl	$RINGLET_HC_IRET_USER, %eax
@@ -164,6 +200,7 @@ SYM_CODE_START(xen_iret)
 	movq	%rax, -8(%rsp)
 SYM_INNER_LABEL(ringlet_kernel_return, SYM_L_GLOBAL)
 	ANNOTATE_NOENDBR
+#if SOLUTION >= 601
 	movabs	$RINGLET_PAGE, %rax
 	testb	$(X86_EFLAGS_IF >> 8), 17(%rsp)
 	jz	1f
@@ -174,6 +211,10 @@ SYM_INNER_LABEL(ringlet_kernel_return, SYM_L_GLOBAL)
 	movq	$RINGLET_KERNEL_DS, 32(%rsp)
 	movq	-8(%rsp), %rax
 	iretq
+#else
+	/* Exercise 6.1: flag and look at pending, if the frame's IF is set; the selectors; rax. */
+	EXERCISE "6.1"
+#endif
 2:	movl	$RINGLET_HC_IRET_KERNEL, %eax
 	int	$RINGLET_VECTOR
 SYM_INNER_LABEL(ringlet_kernel_return_end, SYM_L_GLOBAL)

@@ -29,7 +29,7 @@ programs := $(addprefix $(B)/programs/,stress bench)
 numbers := 00 01 02 03 04 05 06 07 08 09 10 11 12 13 14
 
 help: ## show the targets
-	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	sed -n '/^# Variables/,/^$$/s/^#//p' Makefile
 
 run: $(B)/host-$(KERNEL)/initramfs ## the guest's shell on this terminal; without a terminal, a tour
@@ -46,6 +46,12 @@ start: $(B)/host-kit/initramfs ## a working tree for a lab in work/: LAB=07, STE
 
 prove: $(B)/host-kit/initramfs ## prove labs (LAB='04 07', default all): starter, solution, recorded wrong solutions
 	tools/lab prove $(or $(LAB),$(notdir $(wildcard labs/[0-9][0-9]-*)))
+
+student-kit: $(B)/host-kit/initramfs ## what students of a lab get, without solutions, in build/kits: LAB=07
+	tools/kits student "$(LAB)"
+
+instructor-kit: $(B)/host-kit/initramfs ## what the staff gets, with autograders for Gradescope and Autolab, in build/kits
+	tools/kits instructor
 
 chapters: $(B)/host-kit/initramfs ## build and boot the system of every chapter; ch04 for one, with its demo
 	tools/chapter.py check
@@ -149,5 +155,5 @@ $(B)/host-%/initramfs: $(B)/host-%/ringlet.ko $(B)/launcher/ringlet $(B)/guest-d
 	tools/images host $@ --modules $(modules-$*) --extra $< --guest $(LINUX) $(programs)
 
 FORCE:
-.PHONY: help run host guest start prove chapters $(numbers:%=ch%) diff test bench all stock doctor packages clean FORCE
+.PHONY: help run host guest start prove student-kit instructor-kit chapters $(numbers:%=ch%) diff test bench all stock doctor packages clean FORCE
 .PRECIOUS: $(B)/host-%/ringlet.ko $(B)/host-%/bzImage $(B)/packages-%

@@ -5,6 +5,8 @@
 #	make grade [ARGS='…']	the points, as the staff's grader counts them; ARGS='--only 7.2' for one exercise
 #	make debug [CMD='…']	the same as run, with gdb on the host
 #	make hint EX=7.2	a hint; again: one more
+#	make handin		handin.zip, with the files that are graded
+#	make hand-in		results/NN-name.zip, which is what you hand in
 
 lab := $(dir $(lastword $(MAKEFILE_LIST)))../tools/lab
 export LAB_CMD = $(value CMD)
@@ -16,6 +18,10 @@ run debug:
 	$(lab) $@ . "$$LAB_CMD"
 grade:
 	$(lab) grade . $(ARGS)
+handin:
+	$(lab) handin .
 hint:
 	$(lab) hint . "$(EX)"
-.PHONY: help run debug grade hint
+hand-in:
+	$(lab) hand-in .
+.PHONY: help run debug grade handin hint hand-in

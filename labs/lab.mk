@@ -6,7 +6,6 @@
 #	make debug [CMD='…']	the same as run, with gdb on the host
 #	make hint EX=7.2	a hint; again: one more
 #	make handin		handin.zip, with the files that are graded
-#	make hand-in		results/NN-name.zip, which is what you hand in
 
 lab := $(dir $(lastword $(MAKEFILE_LIST)))../tools/lab
 export LAB_CMD = $(value CMD)
@@ -22,6 +21,4 @@ handin:
 	$(lab) handin .
 hint:
 	$(lab) hint . "$(EX)"
-hand-in:
-	$(lab) hand-in .
-.PHONY: help run debug grade handin hint hand-in
+.PHONY: help run debug grade handin hint

@@ -188,7 +188,7 @@ def test_gradescope_when_the_machinery_fails(image):
     done = run("sh", image / "source/run_autograder", cwd=image,
                env={"AUTOGRADER_ROOT": str(image), "RINGLET_ROOT": str(image / "nowhere")})
     results = json.loads((image / "results/results.json").read_text())
-    assert done.returncode and "score" not in results and "not your fault" in results["output"]
+    assert done.returncode == 1 and "score" not in results and "not your fault" in results["output"]
 
 
 def test_autolab(image, staff, tmp_path):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """The labs: rubric, holes and recorded wrong solutions of each fit together; and the proof (tools/lab prove) of those whose
 proof is complete: the starter scores its floor, the solution everything, and recorded wrong solutions lose exactly what their
-files name. PROVE=whole has the solution three times, the third with both cores busy, and every wrong solution; otherwise it
+files name. PROVE=whole has the solution three times, the third beside
+all the wrong solutions, which keep both cores busy, and every wrong solution; otherwise it
 is once, and one of each exercise."""
 import importlib.machinery
 import importlib.util

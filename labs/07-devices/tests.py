@@ -36,7 +36,7 @@ def scanned(host, pages):
     healthy(run)
 
 
-@test("7.1-sound")
+@test("7.1-sound", ours="launcher")
 def sound(host):
     """Guards pages that are in order, full to the last byte, or hold as many records as may be."""
     random = host.random
@@ -47,7 +47,7 @@ def sound(host):
     scanned(host, pages)
 
 
-@test("7.1-header")
+@test("7.1-header", ours="launcher")
 def header(host):
     """Guards the header: a length beyond the page or short of its records, a count of too many."""
     random = host.random
@@ -61,7 +61,7 @@ def header(host):
     scanned(host, pages)
 
 
-@test("7.1-length")
+@test("7.1-length", ours="launcher")
 def length(host):
     """Guards a record's length: too short for a record, odd, beyond the end."""
     random = host.random
@@ -75,7 +75,7 @@ def length(host):
     scanned(host, pages)
 
 
-@test("7.1-inside")
+@test("7.1-inside", ours="launcher")
 def inside(host):
     """Guards what a record says to hold: no more queues than may be, and all of it within its length."""
     random = host.random
@@ -129,7 +129,7 @@ def talk(host, calls):
         run.has("^done$", "the guest did not come to its end")
 
 
-@test("7.2-order")
+@test("7.2-order", ours="guest")
 def order(host):
     """Guards the order of the steps; a step that may not be taken yet leaves its bit unset, and nothing is taken back."""
     calls = [(FEATURES, 0, VERSION_1), *((STATUS, 0, bit) for bit in (DRIVER_OK, FEATURES_OK, DRIVER, ACKNOWLEDGE, DRIVER_OK,
@@ -143,7 +143,7 @@ def order(host):
     talk(host, calls)
 
 
-@test("7.2-features")
+@test("7.2-features", ours="guest")
 def features(host):
     """Guards FEATURES_OK: refused for what was not offered and without VERSION_1; what was agreed on stays until a reset."""
     calls = []
@@ -168,7 +168,7 @@ def listed(data):
     return [f"device {number:#06x} {vendor:#06x}" for _, number, vendor in scan(data)[0]]
 
 
-@test("7.3-register")
+@test("7.3-register", ours="launcher")
 def register(host):
     """Guards that each device of a page comes on the bus as what it is, and talks to the host by its number."""
     random = host.random
@@ -184,7 +184,7 @@ def register(host):
     healthy(run)
 
 
-@test("7.3-remove")
+@test("7.3-remove", ours="launcher")
 def remove(host):
     """Guards that nothing stays behind when the transport is unloaded, and that it can come again."""
     pages = [page(*devices(host.random, 16)) for _ in range(8)]
@@ -204,7 +204,7 @@ def probed(host, data, parameters, variables=""):
     return run
 
 
-@test("7.4-agreed")
+@test("7.4-agreed", ours="launcher")
 def agreed(host):
     """Guards the features that the host is told: those that driver and device know, and of the transport's those it knows."""
     random = host.random
@@ -220,7 +220,7 @@ def agreed(host):
         run.has(rf"^probe: device {100 + n} features {told:#x}$", "the driver sees other features than the host")
 
 
-@test("7.4-refused")
+@test("7.4-refused", ours="launcher")
 def refused(host):
     """Guards devices without VERSION_1: nothing is agreed on with them, and no driver gets them."""
     random = host.random
@@ -244,7 +244,7 @@ def watched(host, generation, size, offset, text):
     return steps, int(end.group(1)), end.group(2)
 
 
-@test("7.5-writer")
+@test("7.5-writer", ours="guest")
 def writer(host):
     """Guards the launcher's half of the generation: odd before the first byte, even after the last, and in this order."""
     random = host.random
@@ -269,7 +269,7 @@ def writer(host):
                            "\n".join(f"{what}, order {order}" for _, what, order in steps))
 
 
-@test("7.5-reader")
+@test("7.5-reader", ours="launcher")
 def reader(host):
     """Guards the guest's half: while the launcher changes the config space, nobody reads it."""
     random = host.random
@@ -282,7 +282,7 @@ def reader(host):
            "a config space that was being changed from A (41) to B (42) when the driver began to read")
 
 
-@test("7.5-bounds")
+@test("7.5-bounds", ours="launcher")
 def bounds(host):
     """Guards the end of the config space: what lies behind it reads as 0 and is not looked at, even at the page's end."""
     random = host.random

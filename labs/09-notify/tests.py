@@ -109,7 +109,7 @@ def kicked(host, variables=""):
     return run
 
 
-@test("9.3-kick")
+@test("9.3-kick", ours="launcher module")
 def kick(host):
     """Guards that virtqueue_notify() tells the host of device and queue, once, and what the driver hears of it."""
     run = kicked(host)
@@ -118,7 +118,7 @@ def kick(host):
            "what the driver hears")
 
 
-@test("9.3-gone")
+@test("9.3-gone", ours="launcher module")
 def gone(host):
     """Guards that a device that is not there any more breaks its queues, and that no other error does."""
     run = kicked(host, "KICKS=-19")
@@ -141,7 +141,7 @@ def crossed(event, new, old):
     return (event - old) % 65536 < (new - old) % 65536
 
 
-@test("9.4-event")
+@test("9.4-event", ours="guest module")
 def used_events(host):
     """Guards used_event: an interrupt exactly when the entry that the driver waits for was pushed, also over the wrap."""
     random, script = host.random, Script()
@@ -157,7 +157,7 @@ def used_events(host):
     script.play(host)
 
 
-@test("9.4-flags")
+@test("9.4-flags", ours="guest module")
 def interrupt_flags(host):
     """Guards the older way: NO_INTERRUPT in the available ring's flags; and that nothing is told twice."""
     random, script = host.random, Script()
@@ -173,7 +173,7 @@ def interrupt_flags(host):
     script.play(host)
 
 
-@test("9.4-order")
+@test("9.4-order", ours="guest module")
 def interrupt_order(host):
     """Guards the barrier between the used index, which was written before, and the look at what the driver wants."""
     for event_idx, place in (True, USED_EVENT), (False, AVAIL):
@@ -189,7 +189,7 @@ def interrupt_order(host):
                            "a full fence, then the look", show(steps))
 
 
-@test("9.5-told")
+@test("9.5-told", ours="guest module")
 def told(host):
     """Guards what the driver is told: NO_NOTIFY, or an avail_event that says it by itself."""
     random, script = host.random, Script()
@@ -211,7 +211,7 @@ def told(host):
     script.play(host)
 
 
-@test("9.5-order")
+@test("9.5-order", ours="guest module")
 def kick_order(host):
     """Guards the full fence between "kick me" and the last look at the available index."""
     for event_idx, place in (True, AVAIL_EVENT), (False, USED):
@@ -227,7 +227,7 @@ def kick_order(host):
                            "\"kick me\", a full fence, the look", show(steps))
 
 
-@test("9.5-race")
+@test("9.5-race", ours="guest module")
 def race(host):
     """Guards the lost wake-up: a driver adds a request at each moment there is, and the thread must not sleep over it."""
     script = Script()
@@ -238,7 +238,7 @@ def race(host):
     script.play(host)
 
 
-@test("9.5-quiet")
+@test("9.5-quiet", ours="guest module")
 def quiet(host):
     """Guards against kicks that nobody needs: a thread that is at work finds the next request by itself."""
     script = Script()

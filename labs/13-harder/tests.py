@@ -51,25 +51,25 @@ def steals(host, exercise, name):
         host.check("rmmod ringlet")
 
 
-@test("13.1-idt-held")
+@test("13.1-idt-held", ours="guest")
 def idt_held(host):
     """The guest cannot write the switcher's IDT."""
     held(host, "write-idt")
 
 
-@test("13.1-gdt-held")
+@test("13.1-gdt-held", ours="guest")
 def gdt_held(host):
     """The guest cannot write the page with GDT and TSS."""
     held(host, "write-gdt")
 
 
-@test("13.2-held")
+@test("13.2-held", ours="guest")
 def call_gate_held(host):
     """LOAD_TLS takes no call gate."""
     held(host, "call-gate")
 
 
-@test("13.2-kinds")
+@test("13.2-kinds", ours="guest")
 def other_kinds_held(host):
     """Every entry is looked at: present, S, DPL 3, data."""
     bad = [DATA & ~SYSTEM, DATA & ~DPL, DATA & ~(2 << 45), DATA | CODE << 40, DATA | CODE << 40 | 1 << 53, DATA & ~SYSTEM | 12 << 40]
@@ -80,7 +80,7 @@ def other_kinds_held(host):
             run.has("^load_tls: -22$", f"the descriptor {wrong:#x} as entry {12 + place} is not refused")
 
 
-@test("13.2-good")
+@test("13.2-good", ours="guest")
 def good_descriptors(host):
     """Data segments of ring 3 and empty entries are loaded as they are, and using one does not write the GDT."""
     limits = [host.random.randrange(1 << 20) for _ in range(3)]
@@ -91,51 +91,51 @@ def good_descriptors(host):
     run.has("^load_tls: -0$", "empty entries are refused")
 
 
-@test("13.3-fault-held")
+@test("13.3-fault-held", ours="guest")
 def over_switcher_held(host):
     """A fault on the switcher's addresses maps nothing there."""
     held(host, "over-switcher")
 
 
-@test("13.3-fill-held")
+@test("13.3-fill-held", ours="guest")
 def fill_switcher_held(host):
     """HC_FILL on the switcher's addresses maps nothing there."""
     held(host, "fill-switcher")
 
 
-@test("13.4-kernel-held")
+@test("13.4-kernel-held", ours="guest")
 def kernel_flags_held(host):
     """Ring 1 never runs with IOPL."""
     held(host, "return-flags")
 
 
-@test("13.4-user-held")
+@test("13.4-user-held", ours="guest")
 def user_flags_held(host):
     """Ring 3 never runs with IOPL."""
     held(host, "user-return-flags")
 
 
-@test("13.4-kept")
+@test("13.4-kept", ours="guest")
 def flags_kept(host):
     """CF PF AF ZF SF DF OF AC and ID are the guest's own."""
     run = host.check("ringlet run -k /lab/visitor -m 2 -p flags")
     run.has("^flags lost: 0$", "a return to ring 1 loses flags that are the guest's")
 
 
-@test("13.5-held")
+@test("13.5-held", ours="guest")
 def selector_held(host):
     """The switcher never loads a selector whose descriptor has gone."""
     held(host, "selector")
 
 
-@test("13.5-each")
+@test("13.5-each", ours="guest")
 def selectors_gone(host):
     """Each segment register and each TLS entry is checked by itself."""
     run = host.check("ringlet run -k /lab/visitor -m 2 -p gone")
     expect(run.output, 12 * "selector 0\n" + "done\n", "what is left in each register when its segment has gone")
 
 
-@test("13.5-kept")
+@test("13.5-kept", ours="guest")
 def selectors_kept(host):
     """A good selector is the guest's over any number of exits."""
     run = host.check("ringlet run -k /lab/visitor -m 2 -p segments")

@@ -158,10 +158,10 @@ def features(host):
 
 
 def devices(random, count):
-    """Records of count devices; some have left."""
-    return [record(random.choice([0, random.randrange(1, 60000), random.randrange(1, 60000)]), random.randrange(1 << 32),
+    """Records of count devices; some have left, but not the last, which an end too early must lose."""
+    return [record(random.randrange(1, 60000) * (random.randrange(3) > 0 or last), random.randrange(1 << 32),
                    queues=[(256, 0)] * random.randrange(4), config=random.randbytes(random.randrange(40)),
-                   features=random.getrandbits(24) | VERSION_1) for _ in range(count)]
+                   features=random.getrandbits(24) | VERSION_1) for last in [False] * (count - 1) + [True]]
 
 
 def listed(data):

@@ -46,7 +46,8 @@ def in_host(number, blocks):
         machine.finish(output.append)
         if machine.why:
             raise Failure(machine.why)
-    parts = b"".join(output).decode(errors="replace").replace("\r", "").split("@@@\n")[1:]
+    text = re.sub("\x1b\\[[0-9;?]*[A-Za-z]|\r", "", b"".join(output).decode(errors="replace"))
+    parts = text.split("@@@\n")[1:]
     if len(parts) != sum(map(len, lines.values())) + 1:
         die(f"chapter {number}: its commands did not all run", f"build/log/record-{number:02}-console.log")
     return {block.id: session(source.PROMPTS["host"], lines[block.id], [parts.pop(0) for _ in lines[block.id]]) for block in blocks}
@@ -97,10 +98,14 @@ def record(number):
         path.write_text("\n".join(line.rstrip() for line in text.split("\n")))
 
 
-def shape(text, loose=""):
-    """(lines in order, lines that count, as a set), with each number made 1."""
+def shape(text, words):
+    """(lines in order, lines that count, as a set), with each number made 1. words: of the block: lines that match loose do not
+    matter, nor does, with unordered, the order."""
+    loose = words.get("loose")
     lines = [re.sub(r"\b(0x[0-9a-f]+|[0-9a-f]{12,16}|\d[\d.,]*)\b", "1", " ".join(line.split())) for line in text.split("\n")]
     lines = [line for line in lines if line and not (loose and re.search(loose, line))]
+    if "unordered" in words:
+        return sorted(set(lines)), set()
     counters = {line for line in lines if re.fullmatch(r"[a-z_]+\d? 1", line)}
     return [line for line in lines if line not in counters], counters
 
@@ -108,13 +113,13 @@ def shape(text, loose=""):
 def differences(number):
     """What has changed since it was recorded: [text]"""
     wrong = []
-    loose = {source.recorded(block, number): block.words.get("loose", "") for block in runs(number)}
+    words = {source.recorded(block, number): block.words for block in runs(number)}
     for path, text in play(number).items():
         if not path.exists():
             wrong.append(f"{path.name}: never recorded")
             continue
-        (then, counted), (now, counting) = shape(path.read_text(), loose[path]), shape(text, loose[path])
+        (then, counted), (now, counting) = shape(path.read_text(), words[path]), shape(text, words[path])
         if then != now or (counted and len(counted & counting) < len(counted) * 3 / 4):
             wrong.append(f"{path.name}: recorded\n{path.read_text()}\nnow\n{text}")
-    kept = {path for path in source.OUTPUT.glob(f"{number:02}-*.txt")} - set(loose)
+    kept = {path for path in source.OUTPUT.glob(f"{number:02}-*.txt")} - set(words)
     return wrong + [f"{path.name}: no run in the chapter has that name" for path in sorted(kept)]

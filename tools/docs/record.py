@@ -19,6 +19,7 @@ def runs(number):
 
 
 def session(prompt, lines, outputs):
+    lines = [line.replace("\n", "\n> ") for line in lines]
     return "".join(f"{prompt}{line}\n{output.strip(chr(10))}\n" if output.strip() else f"{prompt}{line}\n"
                    for line, output in zip(lines, outputs))
 

@@ -17,7 +17,7 @@ document.getElementById("theme").addEventListener("click", () => {
 function text(pre) {
 	if (!pre.classList.contains("run"))
 		return pre.querySelector("code").textContent;
-	return [...pre.querySelectorAll("b")].map(line => line.textContent.replace(/^(\(gdb\)|host#|\$) /, "")).join("\n");
+	return [...pre.querySelectorAll("b")].map(line => line.textContent.replace(/^(\(gdb\)|host#|\$|>) /, "")).join("\n");
 }
 
 function copied(words) {

@@ -135,7 +135,7 @@ def run(block, number):
     rows = []
     for line in path.read_text().rstrip("\n").split("\n"):
         text = html.escape(line)
-        rows.append(f'<b>{text}</b>' if line.startswith(prompt) else text)
+        rows.append(f'<b>{text}</b>' if line.startswith((prompt, "> ")) else text)
     return '<pre class="run" tabindex="0"><code>{}</code></pre>'.format("\n".join(rows))
 
 

@@ -100,9 +100,11 @@ def once(host):
 def stop(host):
     """Guards what does not come: a timer that was stopped, one that lies centuries ahead."""
     script = Script()
-    script.timer(host.random.randrange(15_000_000, 25_000_000))
+    # Long enough to be stopped in time, short enough to be past as a time of the clock.
+    script.timer(host.random.randrange(500_000_000, 600_000_000))
+    script.op(Script.SPIN, 20 << 20)
     script.timer(0)
-    script.op(Script.SPIN, 200 << 20)
+    script.op(Script.SPIN, 2400 << 20)
     script.timer(-host.random.randrange(1, 1000))
     script.op(Script.SPIN, 20 << 20)
     said, run = play(host, script=script)

@@ -8,7 +8,6 @@
  * for each vCPU that maps only that vCPU's block, so that no sibling can write
  * its TRAP page in the middle of an exit.
  */
-#include <linux/bitmap.h>
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -29,7 +28,7 @@
 #define X_PAGE		(_PAGE_PRESENT | _PAGE_ACCESSED)
 
 static DEFINE_MUTEX(slot_lock);
-static DECLARE_BITMAP(blocks, BLOCKS);
+static struct ringlet_vcpu *owners[BLOCKS];	/* of the blocks; 0 has none */
 static struct page *host_tables[3];	/* levels 3, 2, 1 */
 static u64 text[TEXT_PAGES];		/* physical addresses of switcher.S */
 
@@ -65,7 +64,6 @@ int slot_init(void)
 		free_tables(host_tables);
 	for (i = 0; i < TEXT_PAGES; i++, page += PAGE_SIZE)
 		text[i] = page_to_phys(vmalloc_to_page(page));
-	__set_bit(0, blocks);
 	return ret;
 }
 
@@ -290,6 +288,8 @@ static void *zeroed_page(void)
  */
 int slot_add_vcpu(struct ringlet_vcpu *vcpu)
 {
+	unsigned int block;
+
 	check_offsets();
 	vcpu->idt = zeroed_page();
 	vcpu->tables = zeroed_page();
@@ -300,14 +300,15 @@ int slot_add_vcpu(struct ringlet_vcpu *vcpu)
 		return -ENOMEM;
 
 	mutex_lock(&slot_lock);
-	vcpu->block = find_first_zero_bit(blocks, BLOCKS);
-	if (vcpu->block < BLOCKS)
-		__set_bit(vcpu->block, blocks);
-	mutex_unlock(&slot_lock);
-	if (vcpu->block == BLOCKS) {
-		vcpu->block = 0;
-		return -ENOSPC;
+	for (block = 1; block < BLOCKS && owners[block]; block++)
+		;
+	if (block < BLOCKS) {
+		owners[block] = vcpu;
+		vcpu->block = block;
 	}
+	mutex_unlock(&slot_lock);
+	if (!vcpu->block)
+		return -ENOSPC;
 	fill_idt(vcpu);
 	fill_tables(vcpu);
 	map_block(vcpu);
@@ -323,7 +324,7 @@ void slot_remove_vcpu(struct ringlet_vcpu *vcpu)
 		/* The block's next owner must not meet our translations. */
 		on_each_cpu(flush_this_cpu, NULL, 1);
 		mutex_lock(&slot_lock);
-		__clear_bit(vcpu->block, blocks);
+		owners[vcpu->block] = NULL;
 		mutex_unlock(&slot_lock);
 	}
 	free_tables(vcpu->slot_pages);

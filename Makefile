@@ -59,6 +59,9 @@ chapters: $(B)/host-kit/initramfs ## build and boot the system of every chapter;
 $(numbers:%=ch%): ch%: $(B)/host-kit/initramfs
 	tools/chapter.py run $(patsubst 0%,%,$*)
 
+debug: $(B)/host-kit/initramfs ## gdb on the host, with the guest's symbols and `ringlet` commands: CH=4, CMD='…'
+	tools/chapter.py debug $(or $(CH),14)
+
 diff: ## what a chapter adds: CH=4, STEP=1 for one of its steps
 	tools/chapter.py diff "$(CH)" $(STEP)
 
@@ -155,5 +158,5 @@ $(B)/host-%/initramfs: $(B)/host-%/ringlet.ko $(B)/launcher/ringlet $(B)/guest-d
 	tools/images host $@ --modules $(modules-$*) --extra $< --guest $(LINUX) $(programs)
 
 FORCE:
-.PHONY: help run host guest start prove student-kit instructor-kit chapters $(numbers:%=ch%) diff test bench all stock doctor packages clean FORCE
+.PHONY: help run host guest start prove student-kit instructor-kit chapters $(numbers:%=ch%) debug diff test bench all stock doctor packages clean FORCE
 .PRECIOUS: $(B)/host-%/ringlet.ko $(B)/host-%/bzImage $(B)/packages-%

@@ -4,6 +4,7 @@
 
 chapter tree N [OUT]   generate chapter N's tree (default build/chapters/NN)
 chapter run N          generate, build, boot, show its demo
+chapter debug N        the same under gdb; with CMD= instead of the demo
 chapter diff N [STEP]  what chapter N, or one of its steps, adds
 chapter check [N...]   run each; the demo must print what the manifest says
 chapter sizes          lines of code that each step adds
@@ -286,6 +287,7 @@ def build_kernel(title, files, vmlinux):
             write_if_changed(source / name, data)
         step(f"{title}: guest kernel", ["make", "-C", source, f"-j{jobs()}", "vmlinux"])
     vmlinux.parent.mkdir(exist_ok=True)
+    subprocess.run(["objcopy", "--only-keep-debug", source / "vmlinux", f"{vmlinux}.symbols"], check=True)  # for gdb
     subprocess.run(["strip", "-s", "-o", f"{vmlinux}.new", source / "vmlinux"], check=True)
     os.rename(f"{vmlinux}.new", vmlinux)
 
@@ -351,7 +353,7 @@ def check(chapter):
 def main():
     what, *words = sys.argv[1:] or ["help"]
     chapters = {chapter.number: chapter for chapter in manifest()}
-    if what in ("tree", "run", "diff") and not (words and words[0].isdigit() and int(words[0]) in chapters):
+    if what in ("tree", "run", "debug", "diff") and not (words and words[0].isdigit() and int(words[0]) in chapters):
         die(f"which chapter? one of 0 to {max(chapters)}", "make ch04, make diff CH=4", 2)
     if what == "tree":
         out = Path(words[1]) if words[1:] else BUILD / f"chapters/{int(words[0]):02}"
@@ -364,6 +366,11 @@ def main():
             return run(chapters[int(words[0])], show)
         except Failure as failure:
             die(str(failure), f"look at build/log/chapter-{int(words[0]):02}-console.log", 125)
+    elif what == "debug":
+        from debug import debug
+        chapter = chapters[int(words[0])]
+        replace = build(generate(BUILD / f"chapters/{chapter.number:02}", chapter.number))
+        return debug(os.environ.get("RINGLET_CMD") or chapter.demo, linux(), replace=replace, name="debug", **chapter.options)
     elif what == "diff":
         diff(int(words[0]), int(words[1]) if words[1:] else None)
     elif what == "check":

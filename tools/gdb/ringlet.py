@@ -10,6 +10,7 @@ ringlet trace [N]      go on for N events (20) and say each
 They work wherever the machine has stopped, in the guest too, because they read physical memory. gdb's symbols follow the
 address space: the guest's kernel while the guest runs, otherwise the host's and the launcher's."""
 import os
+import re
 import struct
 
 import gdb
@@ -122,6 +123,9 @@ def note_launcher():
     symbol = gdb.lookup_static_symbol("vm")
     if symbol:
         LAUNCHER.update(type=symbol.type, address=int(evaluate("(unsigned long)&vm")))
+    taking = gdb.lookup_global_symbol("device_broken")
+    if taking:  # from its first parameter, as the kernel has a struct device of its own
+        LAUNCHER["device"] = taking.type.fields()[0].type.target()
 
 
 def launcher(vcpu):
@@ -369,7 +373,7 @@ class Vring(Named):
         pointer = int(vm["devices"][device])
         if not pointer:
             raise gdb.GdbError(f"there is no device {device}")
-        kind = vm["devices"].type.target().target()
+        kind = LAUNCHER["device"]
         dev = gdb.Value(through(root, pointer, kind.sizeof), kind)
         if not has(dev, "queues"):
             raise gdb.GdbError("virtqueues come in chapter 8")
@@ -422,7 +426,8 @@ class Point(gdb.Breakpoint):
         self.trace, self.what, self.arguments = trace, what, arguments
 
     def stop(self):
-        values = [(text.split("->")[-1], int(gdb.parse_and_eval(text)) & NO_PAGING) for text in self.arguments.split()]
+        values = [(re.split("[.>]", text)[-1], int(gdb.parse_and_eval(text)) & NO_PAGING) for text in self.arguments.split()]
+        values = [(name, value & 0x1ff if name == "vector" else value) for name, value in values]  # its stubs push it signed
         print(f"{self.what:10} " + "  ".join(f"{name} {value:#x}" for name, value in values))
         self.trace.left -= 1
         return self.trace.left <= 0

@@ -67,10 +67,10 @@ def under_gdb(block, number):
     script = BUILD / f"docs/{number:02}-{block.id}.gdb"
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text("".join(f"echo @@@\\n\n{line}\n" for line in lines) + "echo @@@\\n\nkill\n")
-    result = subprocess.run(["make", "debug", f"CH={number}"], cwd=ROOT, stdin=subprocess.DEVNULL, text=True, timeout=300,
+    result = subprocess.run(["make", "debug", f"CH={block.words.get('at', number)}"], cwd=ROOT, stdin=subprocess.DEVNULL, text=True, timeout=300,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             env={**os.environ, "GDB_ARGS": f"-batch -x {script}"})
-    parts = result.stdout.split("@@@\n")[1:]
+    parts = result.stdout.replace(f"{ROOT}/", "").split("@@@\n")[1:]
     if len(parts) != len(lines) + 1:
         die(f"chapter {number}: gdb did not come to the end of {block.id}:\n{result.stdout[-2000:]}")
     return session(source.PROMPTS["gdb"], lines, parts)

@@ -6,7 +6,7 @@
 ```{.figure #id title="..." alt="..."}                  ASCII art, drawn by aasvg; {.figure ref=id} shows it again
 ```{.run #name}                                         commands in that chapter's host and what came, from
                                                         chapters/output/NN-name.txt; empty: the chapter's demo;
-                                                        on=workstation, on=gdb: commands there"""
+                                                        on=workstation, on=gdb (at=14: of that chapter's system)"""
 import functools
 import html
 import re
@@ -156,3 +156,29 @@ def expanded(path, number=None):
             text = run(block, state)
         return f"```{{=html}}\n{text}\n```"
     return BLOCK.sub(replace, path.read_text())
+
+
+SLIDE_LINES = 30  # of a listing that a slide has room for
+
+
+def deck_slides(path):
+    """{title: Markdown} of a deck, its blocks made HTML."""
+    parts = re.split(r"^(?=## )", expanded(path), flags=re.M)[1:]
+    return {re.match(r"## (.*?)(?: \{.*\})?$", part, re.M).group(1): part for part in parts}
+
+
+def selected(path):
+    """A deck's Markdown. A line `@ 04-shadow: Title` takes a slide from another deck."""
+    text = expanded(path)
+
+    def take(found):
+        deck, title = found.groups()
+        other = deck_slides(ROOT / f"slides/{deck}.md")
+        if title not in other:
+            die(f"{path.name}: {deck} has no slide {title!r}", f"it has {', '.join(other)}")
+        return other[title]
+    text = re.sub(r"^@ (\S+): (.*)$", take, text, flags=re.M)
+    for listing in re.findall(r"<figure class=\"listing\">.*?</figure>", text, re.S):
+        if listing.count("data-line") > SLIDE_LINES:
+            die(f"{path.name}: a listing of {listing.count('data-line')} lines", f"a slide has room for {SLIDE_LINES}: use first= and last=")
+    return text

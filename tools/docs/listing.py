@@ -33,7 +33,7 @@ def symbols(number, file):
     if file.endswith((".S", ".lds")):
         lines = text.split("\n")
         marks = [(match.group(1), at) for at, line in enumerate(lines, 1)
-                 if (match := re.match(r"(?:SYM_\w*START\w*\(|STACK_FRAME_NON_STANDARD\()?([A-Za-z_]\w*)(?::|\))", line))]
+                 if (match := re.match(r"(?:SYM_\w*START\w*\(|STACK_FRAME_NON_STANDARD\()?(\.?[A-Za-z_]\w*)(?::|\))", line))]
         ends = {match.group(1): at for at, line in enumerate(lines, 1) if (match := re.match(r"SYM_\w*END\w*\((\w+)\)", line))}
         for (name, at), following in zip(marks, [at for _, at in marks[1:]] + [len(lines) + 1]):
             found.setdefault(name, (at, ends.get(name, last_of(lines, at, following))))

@@ -4,6 +4,7 @@
 ```{.listing file=host/walk.c symbol=walk}              a symbol with the comment above it (bare=1: without), or
 ```{.listing file=host/walk.c first=REGEX last=REGEX}   lines; both from the tree at that chapter's state; CH=7: another's
 ```{.figure #id title="..." alt="..."}                  ASCII art, drawn by aasvg; {.figure ref=id} shows it again
+```{.lab}                                               the exercises of that chapter's lab, from its rubric
 ```{.run #name}                                         commands in that chapter's host and what came, from
                                                         chapters/output/NN-name.txt; empty: the chapter's demo;
                                                         on=workstation, on=gdb (at=14: of that chapter's system)"""
@@ -12,6 +13,7 @@ import html
 import re
 import shlex
 import subprocess
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from docs import listing
 
 OUTPUT = ROOT / "chapters/output"
 NODE = BUILD / "docs/node_modules"
-BLOCK = re.compile(r"^```+ ?\{\.(listing|figure|run)\b([^\n]*)\}\n(.*?)^```+$", re.S | re.M)
+BLOCK = re.compile(r"^```+ ?\{\.(listing|figure|run|lab)\b([^\n]*)\}\n(.*?)^```+$", re.S | re.M)
 PROMPTS = {"host": "host# ", "workstation": "$ ", "gdb": "(gdb) "}
 
 
@@ -41,7 +43,7 @@ def blocks(path):
     """The fenced blocks of a Markdown file that are ours."""
     text = path.read_text()
     found = [parsed(found, path) for found in BLOCK.finditer(text)]
-    heads = re.findall(r"^```+ ?\{\.(?:listing|figure|run)\b.*", text, re.M)
+    heads = re.findall(r"^```+ ?\{\.(?:listing|figure|run|lab)\b.*", text, re.M)
     broken = [head for head in heads if not head.endswith("}")]
     if broken or len(heads) != len(found):
         die(f"{path.name}: a block is not as it should be: {(broken or heads)[0][:70]}", "see the head of tools/docs/source.py")
@@ -139,6 +141,12 @@ def run(block, number):
     return '<pre class="run" tabindex="0"><code>{}</code></pre>'.format("\n".join(rows))
 
 
+def lab(number):
+    rubric = tomllib.loads(next((ROOT / "labs").glob(f"{number:02}-*/rubric.toml")).read_text())
+    rows = "".join(f"<tr><td>{row['id']}</td><td>{html.escape(row['title'])}</td></tr>" for row in rubric["exercise"])
+    return f'<table class="lab">{rows}</table>\n<p><code>make start LAB={number:02}</code></p>'
+
+
 def expanded(path, number=None):
     """A file's Markdown with our blocks made HTML."""
     number = number_of(path) if number is None else number
@@ -152,6 +160,8 @@ def expanded(path, number=None):
             text = listing.listing(state, block.words.get("file", ""), comment="bare" not in block.words, **keys)
         elif block.kind == "figure":
             text = figure(block)
+        elif block.kind == "lab":
+            text = lab(state)
         else:
             text = run(block, state)
         return f"```{{=html}}\n{text}\n```"

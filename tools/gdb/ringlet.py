@@ -6,6 +6,7 @@ ringlet walk GVA       the guest's tables and the shadow's side by side, and whe
 ringlet exits          the counters
 ringlet vring DEV Q    a queue: indexes, what is in flight, the chains that wait
 ringlet trace [N]      go on for N events (20) and say each
+break *$slot("NAME")   a place in switcher.S as it is executed, in PML4 entry 256: block 1, or $slot("NAME", 2)
 
 They work wherever the machine has stopped, in the guest too, because they read physical memory. gdb's symbols follow the
 address space: the guest's kernel while the guest runs, otherwise the host's and the launcher's."""
@@ -455,7 +456,19 @@ class Trace(Named):
                 point.delete()
 
 
+class Slot(gdb.Function):
+    """$slot(NAME, BLOCK=1): where a label of switcher.S is executed."""
+
+    def __init__(self):
+        super().__init__("slot")
+
+    def invoke(self, name, block=1):
+        offset = int(evaluate(f"(unsigned long)&{name.string()} - (unsigned long)&switcher_text"))
+        return gdb.Value(0xffff800000000000 + int(block) * 0x8000 + offset).cast(gdb.lookup_type("unsigned long"))
+
+
 Ringlet()
+Slot()
 ShowVcpu("vcpu")
 Walk("walk")
 Exits("exits")

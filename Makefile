@@ -62,6 +62,9 @@ $(numbers:%=ch%): ch%: $(B)/host-kit/initramfs
 debug: $(B)/host-kit/initramfs ## gdb on the host, with the guest's symbols and `ringlet` commands: CH=4, CMD='…'
 	tools/chapter.py debug $(or $(CH),14)
 
+demo: $(B)/host-kit/initramfs ## play a chapter's demo for an audience, a step for each key: CH=9
+	tools/demo "$(CH)"
+
 diff: ## what a chapter adds: CH=4, STEP=1 for one of its steps
 	tools/chapter.py diff "$(CH)" $(STEP)
 
@@ -70,6 +73,21 @@ test: all stock $(B)/packages-test ## run every test; TESTS=tests/test_tools.py 
 
 bench: $(B)/host-kit/initramfs ## measure host and guest side by side
 	tools/bench
+
+# Documents
+
+site: $(B)/packages-docs ## the book, the labs and the slides as pages, in build/site
+	tools/book site
+
+site-serve: site ## show them on http://127.0.0.1:8000
+	tools/book serve $(PORT)
+
+book: $(B)/packages-docs ## the book as PDF and EPUB, in build/book
+	tools/book pdf
+	tools/book epub
+
+record: $(B)/host-kit/initramfs ## run the book's commands again and note what they print: CH=4, default all
+	tools/book record $(CH)
 
 all: $(B)/host-kit/initramfs ## build everything that `make run` needs
 
@@ -158,5 +176,5 @@ $(B)/host-%/initramfs: $(B)/host-%/ringlet.ko $(B)/launcher/ringlet $(B)/guest-d
 	tools/images host $@ --modules $(modules-$*) --extra $< --guest $(LINUX) $(programs)
 
 FORCE:
-.PHONY: help run host guest start prove student-kit instructor-kit chapters $(numbers:%=ch%) debug diff test bench all stock doctor packages clean FORCE
+.PHONY: help run host guest start prove student-kit instructor-kit chapters $(numbers:%=ch%) debug demo diff site site-serve book record test bench all stock doctor packages clean FORCE
 .PRECIOUS: $(B)/host-%/ringlet.ko $(B)/host-%/bzImage $(B)/packages-%

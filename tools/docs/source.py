@@ -98,9 +98,14 @@ def node_modules():
 @functools.cache
 def svg(text):
     """ASCII art as SVG whose colours are the page's."""
-    drawn = subprocess.run(["node", node_modules() / "aasvg/main.js", "spaces=1"], input=text.expandtabs(), capture_output=True,
+    drawn = subprocess.run(["node", node_modules() / "aasvg/main.js"], input=text.expandtabs(), capture_output=True,
                            text=True, check=True).stdout
-    return re.sub(r"<style>.*?</style>\n?", "", drawn, flags=re.S).strip()
+    drawn = re.sub(r"<style>.*?</style>\n?", "", drawn, flags=re.S).strip()
+    # As attributes, since PDF and EPUB do not look into a style sheet for what is inside a drawing.
+    drawn = drawn.replace("<svg ", '<svg color="#1c1d21" fill="none" stroke="currentColor" ', 1)
+    drawn = drawn.replace("<polygon ", '<polygon fill="currentColor" stroke="none" ')
+    return drawn.replace('<g class="text">', '<g font-family="DejaVu Sans Mono, monospace" font-size="13" text-anchor="middle" '
+                         'fill="currentColor" stroke="none">')
 
 
 def figure(block):

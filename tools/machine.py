@@ -72,6 +72,14 @@ def overlay(job, files, replace):
                               stdout=subprocess.PIPE, check=True).stdout
 
 
+def terminate(process):
+    """The whole group: timeout(1) would forget an emulator that it is just starting."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+
+
 class Machine:
     """with Machine(job) as m: the host is up; talk over m.link, then m.finish(). Leaving ends it in any case."""
 
@@ -130,7 +138,7 @@ class Machine:
         with cls.starting:
             cls.leaving = True
         for process in list(cls.started):
-            process.terminate()
+            terminate(process)
         for process in list(cls.started):
             process.wait()
 
@@ -151,7 +159,8 @@ class Machine:
             with self.starting:
                 if self.leaving:
                     raise Failure("the program is being ended")
-                self.process = subprocess.Popen(limit + self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                self.process = subprocess.Popen(limit + self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                                process_group=0)
                 self.started.add(self.process)
         self.link = self.take_link()
         up = f"{self.nonce} up\n".encode()
@@ -232,7 +241,7 @@ class Machine:
             try:
                 self.process.wait(3 if self.finished else 0)  # after its exit line it powers off
             except subprocess.TimeoutExpired:
-                self.process.send_signal(signal.SIGTERM)
+                terminate(self.process)
                 self.process.wait()
         if self.process:
             self.keep_log()

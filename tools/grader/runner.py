@@ -15,7 +15,7 @@ from grader.api import Host, Mismatch
 from grader.model import FAIL, INFRASTRUCTURE, NOT_RUN, PASS, Report, Result
 from grader.rubric import load
 from grader.session import Session
-from machine import Failure
+from machine import Failure, terminate
 
 NOT_DONE = re.compile(r"exercise \d+\.\d+ is not done: see \S+")
 ATTEMPTS = 2  # to boot
@@ -142,7 +142,7 @@ class Board:
             self.stopped, self.error = True, self.error or error
             for session in list(self.sessions):
                 if session.machine.process:
-                    session.machine.process.terminate()
+                    terminate(session.machine.process)
             self.changed.notify_all()
 
 

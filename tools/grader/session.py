@@ -12,7 +12,7 @@ from pathlib import Path
 
 from grader import oops
 from grader.api import Mismatch, Run, parse_events, tail
-from machine import Failure, Machine
+from machine import Failure, Machine, terminate
 
 AGENT = Path(__file__).with_name("agent")
 KEPT = 1 << 20           # bytes of a command's output; agent: ulimit -f
@@ -156,7 +156,7 @@ class Session:
                 self.machine.monitor("nmi")
                 process.wait(15)
             except (OSError, subprocess.TimeoutExpired):
-                process.terminate()
+                terminate(process)
                 process.wait()
         headline, details = oops.decode(self.console(), self.module)
         if not headline and not hung and process.returncode:

@@ -177,7 +177,7 @@ def error_code(host):
     script = Script(paging=True)
     gva = host.random.randrange(1 << 20, 1 << 30) << 12 | host.random.randrange(4088)
     selector = host.random.randrange(20, 60) << 3
-    rsp = stack(host.random)
+    rsp = stack(host.random) & ~15 | host.random.randrange(1, 16)
     wanted = [{"vector": 14, "error": 0, "rip": 32}, {"vector": 14, "error": 2, "rip": 48},
               {"vector": 13, "error": selector, "rip": 64}, {"vector": 6, "error": 0, "rip": 0}]
     for what, argument in (LOAD, gva), (STORE, gva ^ 1 << 30), (SELECTOR, selector), (UD, 0):

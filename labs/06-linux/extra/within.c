@@ -11,6 +11,7 @@
 
 #define REGISTERS	13	/* rbx rcx rdx rsi rdi rbp r8-r14 */
 #define STEPS		40
+#define ROUNDS		200
 
 static char *what = "";
 module_param(what, charp, 0);
@@ -93,24 +94,29 @@ static void try_flag(void)
 	pr_warn("within: IF as saved: %#lx, %#lx\n", off & X86_EFLAGS_IF, on & X86_EFLAGS_IF);
 }
 
-/* An interrupt comes in front of each instruction of irq_enable that finds the flag off. */
+/*
+ * An interrupt comes in front of each instruction of irq_enable that finds the
+ * flag off. Many times, as another one may come by chance and bring with it what was
+ * lost.
+ */
 static void try_order(void)
 {
-	int before, lost = 0, tried = 0;
+	int round, before = 0, lost = 0, tried = 0;
 	u64 registers[REGISTERS] = { };
 
-	for (before = 0; before < STEPS; before++) {
+	for (round = 0; round < ROUNDS; round++) {
 		local_irq_disable();
 		WRITE_ONCE(steps_left, before);	/* the compiler does not see who reads them */
 		WRITE_ONCE(raised, false);
 		call_with(pv_ops.irq.irq_enable.func, registers, true);
-		if (!READ_ONCE(raised))
-			break;
-		tried++;
-		if (ringlet_page()->pending) {
-			lost++;
-			pr_warn("within: lost: what came after %d steps\n", before);
+		if (!READ_ONCE(raised) || before == STEPS) {
+			before = 0;		/* behind its end: once more from the first */
+			continue;
 		}
+		before++;
+		tried++;
+		if (ringlet_page()->pending && !lost++)
+			pr_warn("within: lost: what came after %d steps\n", before - 1);
 	}
 	pr_warn("within: order: tried %d, lost %d\n", tried, lost);
 }

@@ -13,8 +13,8 @@ MASK = (1 << 64) - 1
 
 
 def for_a_while(command, what, signal="INT"):
-    """Start a guest; once it has spoken do something else; then a signal must end it."""
-    return (f"{command} > out & pid=$!; until grep -q . out; do sleep 0.05; done; {what}; kill -{signal} $pid; wait $pid; "
+    """Start a guest; once it has spoken, or the launcher has complained, do something else; then a signal must end it."""
+    return (f"{command} > out 2>&1 & pid=$!; until grep -q . out; do sleep 0.05; done; {what}; kill -{signal} $pid; wait $pid; "
             "echo status $?; cat out")
 
 

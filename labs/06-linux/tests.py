@@ -111,7 +111,7 @@ def init(host):
 def kernel_pending(host):
     """Guards the look at pending on the way back to ring 1; and that the flag is what it was before the exception."""
     run = within(host, "kernel")
-    run.has("^within: kernel: flag 0x200, pending 0; off: flag 0x0,", "the flag, and what became of an interrupt that came in an exception")
+    run.has("^within: kernel: flag 0x200, pending 0; off: flag 0x0$", "the flag, and what became of an interrupt that came in an exception")
 
 
 @test("6.2-flag")

@@ -36,24 +36,23 @@ def scanned(host, pages):
     healthy(run)
 
 
-@test("7.1-sound", ours="launcher")
-def sound(host):
-    """Guards pages that are in order, full to the last byte, or hold as many records as may be."""
-    random = host.random
+def sound(random):
+    """Pages that are in order, full to the last byte, or hold as many records as may be."""
     pages = [page(*(gone(random) for _ in range(n)), filler=random) for n in (0, 1, 5, 16)]
     some = [gone(random) for _ in range(3)]
     pages.append(page(*some, record(room=PAGE - HEADER.size - sum(map(len, some)) - RECORD.size)))
     pages.append(page(record(queues=[(1, 1)] * 16, config=bytes(1024)), record(queues=[(1, 1)] * 3, config=bytes(8))))
-    scanned(host, pages)
+    return pages
 
 
 @test("7.1-header", ours="launcher")
 def header(host):
-    """Guards the header: a length beyond the page or short of its records, a count of too many."""
+    """Guards sound pages, and the header: a length beyond the page or short of its records, a count of too many."""
     random = host.random
+    pages = sound(random)
     some = [gone(random) for _ in range(4)]
     used = HEADER.size + sum(map(len, some))
-    pages = [page(*some, length=length, filler=random) for length in (0, 8, 24, used - 8, used - len(some[3]) + 31, used - 1)]
+    pages += [page(*some, length=length, filler=random) for length in (0, 8, 24, used - 8, used - len(some[3]) + 31, used - 1)]
     for size in 8, 16, 24:      # a record begins within the page, and ends behind it
         pages.append(page(*some, record(room=PAGE - used - RECORD.size - size), count=6, length=PAGE + 4096))
     pages.append(page(*some, record(room=PAGE - used - RECORD.size), count=6, length=0xFFFFFFF0))
@@ -61,10 +60,8 @@ def header(host):
     scanned(host, pages)
 
 
-@test("7.1-length", ours="launcher")
-def length(host):
-    """Guards a record's length: too short for a record, odd, beyond the end."""
-    random = host.random
+def wrong_lengths(random):
+    """Records that are too short for a record, odd, or end beyond the end."""
     pages = []
     for wrong in 0, 8, 24, 31, 36, 42, 0x7FFFFFF8, 0xFFFFFFF8, 0xFFFFFFFF, random.randrange(4096, 1 << 32) & ~7:
         some = [gone(random) for _ in range(random.randrange(4))]
@@ -72,18 +69,19 @@ def length(host):
     for more in 8, 64:          # ends behind what is in use, but within the page
         some = [gone(random) for _ in range(3)]
         pages.append(page(*some, record(length=32 + more), length=HEADER.size + sum(map(len, some)) + 32))
-    scanned(host, pages)
+    return pages
 
 
-@test("7.1-inside", ours="launcher")
-def inside(host):
-    """Guards what a record says to hold: no more queues than may be, and all of it within its length."""
+@test("7.1-record", ours="launcher")
+def records(host):
+    """Guards a record's length and what it says to hold: no more queues than may be, and all of it within its length."""
     random = host.random
     lies = [dict(queues=[(1, 1)] * 17), dict(nr_queues=65535), dict(nr_queues=8191, room=32), dict(nr_queues=1),
             dict(queues=[(1, 1)] * 3, nr_queues=4, config=bytes(7), config_length=7, length=56 + 8),
             dict(config_length=1), dict(config_length=65535), dict(config=bytes(8), config_length=9),
             dict(queues=[(1, 1)] * 2, config=bytes(16), config_length=17)]
-    scanned(host, [page(*(gone(random) for _ in range(random.randrange(4))), record(**lie), gone(random)) for lie in lies])
+    scanned(host, wrong_lengths(random) + [page(*(gone(random) for _ in range(random.randrange(4))), record(**lie), gone(random))
+                                           for lie in lies])
 
 
 class Device:

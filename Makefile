@@ -65,6 +65,9 @@ debug: $(B)/host-kit/initramfs ## gdb on the host, with the guest's symbols and 
 demo: $(B)/host-kit/initramfs ## play a chapter's demo for an audience, a step for each key: CH=9
 	tools/demo "$(CH)"
 
+view: $(B)/host-kit/initramfs $(B)/packages-docs ## a page that steps through a run, and its trace for Perfetto: CH=9, CMD='…'
+	tools/view $(CH)
+
 diff: ## what a chapter adds: CH=4, STEP=1 for one of its steps
 	tools/chapter.py diff "$(CH)" $(STEP)
 

@@ -62,6 +62,9 @@ struct options {
 	unsigned int vcpus;
 	bool no_reboot;
 	bool dry_run;
+#if CHAPTER >= 8
+	bool trace;
+#endif
 #if CHAPTER >= 7
 	struct device_option devices[RINGLET_MAX_DEVICES];
 	unsigned int nr_devices;

@@ -10,7 +10,7 @@
 #include <string.h>
 #include "launcher.h"
 
-enum { OPT_NO_REBOOT = 256, OPT_DRY_RUN, OPT_RNG, OPT_NO_RNG, OPT_CONSOLE };
+enum { OPT_NO_REBOOT = 256, OPT_DRY_RUN, OPT_RNG, OPT_NO_RNG, OPT_CONSOLE, OPT_TRACE };
 
 /* The letters that later chapters brought. */
 #if CHAPTER >= 14
@@ -32,6 +32,9 @@ static const struct option long_options[] = {
 	{ "rng",	no_argument,		NULL, OPT_RNG },
 	{ "no-rng",	no_argument,		NULL, OPT_NO_RNG },
 	{ "console",	required_argument,	NULL, OPT_CONSOLE },
+#endif
+#if CHAPTER >= 8
+	{ "trace",	no_argument,		NULL, OPT_TRACE },
 #endif
 #if CHAPTER >= 10
 	{ "network",	required_argument,	NULL, 'n' },
@@ -69,6 +72,9 @@ static const char usage[] =
 #if CHAPTER >= 7
 "      --console on|off    virtio console on stdin and stdout (default on)\n"
 "      --rng, --no-rng     virtio entropy source (default on)\n"
+#endif
+#if CHAPTER >= 8
+"      --trace             note what the queues do in the kernel's trace\n"
 #endif
 "      --no-reboot         end with code 3 instead of starting the guest again\n"
 "      --dry-run           load everything, show where it starts, do not run\n"
@@ -170,6 +176,9 @@ void options_parse(struct options *options, int argc, char **argv)
 #endif
 #if CHAPTER >= 14
 		case 'c': options->vcpus = number("-c", optarg, 1, RINGLET_MAX_VCPUS); break;
+#endif
+#if CHAPTER >= 8
+		case OPT_TRACE: options->trace = true; break;
 #endif
 		case OPT_NO_REBOOT: options->no_reboot = true; break;
 		case OPT_DRY_RUN: options->dry_run = true; break;

@@ -169,6 +169,12 @@ u8 *chain_last_byte(struct chain *chain);
 void iov_advance(struct iovec **iov, unsigned int *count, size_t length);
 #endif
 
+#if CHAPTER >= 8
+/* trace.c */
+void trace_open(void);
+void trace_queue(const struct virtqueue *vq, const char *step, u16 index, u16 head, u32 length);
+#endif
+
 /* one function per kind of device, in vm.c's table */
 void entropy_add(struct vm *vm, char *argument);
 void console_add(struct vm *vm, char *argument);

@@ -192,6 +192,7 @@ bool queue_wait(struct virtqueue *vq, int fd, short events)
 	struct pollfd fds[] = { { vq->kick, POLLIN, 0 }, { fd, events, 0 } };
 	eventfd_t kicks;
 
+	trace_queue(vq, "sleep", vq->last_avail, 0, 0);
 	if (!atomic_load(&vq->stop) && poll(fds, ARRAY_SIZE(fds), -1) > 0 && fds[0].revents)
 		eventfd_read(vq->kick, &kicks);
 	return !atomic_load(&vq->stop);
@@ -337,6 +338,7 @@ static bool queue_pop(struct virtqueue *vq, struct chain *chain)
 	vq->in_flight[head] = true;
 	vq->last_avail++;
 #endif
+	trace_queue(vq, "take", vq->last_avail - 1, head, 0);
 	return true;
 }
 
@@ -395,6 +397,7 @@ void queue_fill(struct virtqueue *vq, u16 head, u32 length)
 	EXERCISE("8.4");
 	vq->used->ring[0] = (struct vring_used_elem){ head, length };
 #endif
+	trace_queue(vq, "fill", vq->next_used - 1, head, length);
 }
 
 /**
@@ -415,6 +418,7 @@ void queue_publish(struct virtqueue *vq)
 	EXERCISE("8.4");
 	vq->used->idx++;
 #endif
+	trace_queue(vq, "publish", vq->published, 0, 0);
 #if CHAPTER >= 9
 	if ((u16)(vq->published - vq->signalled) >= BATCH)
 		queue_interrupt(vq);

@@ -233,6 +233,10 @@ int vm_run(struct vm *vm)
 #if CHAPTER < 1
 	die(EXIT_HOST, "running it is chapter 1; say --dry-run");
 #else
+#if CHAPTER >= 8
+	if (vm->options.trace)
+		trace_open();
+#endif
 	open_module(vm);
 	set_memory(vm, vm->memory.base, 0, vm->memory.size, 0);
 #if CHAPTER >= 7

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import chapter as chapters
 from kit import BUILD, ROOT, say, step, write_if_changed
-from docs import source
+from docs import api, source, view
 
 HERE = Path(__file__).parent
 SITE = BUILD / "site"
@@ -41,7 +41,7 @@ def pages():
     found += [page_of(path, "lab-" + path.parent.name, "Labs") for path in sorted((ROOT / "labs").glob("*/README.md"))]
     found += [page_of(path, path.stem, "Teaching") for path in sorted((ROOT / "slides").glob("*.md"))
               if not path.name[:2].isdigit() and not path.name.startswith("deck-")]
-    return found
+    return found + [Page(name, title_of(text, name), text, "Reference") for name, text in api.pages()]
 
 
 def page_of(path, name, group):
@@ -113,18 +113,24 @@ def site():
         parser = Sections(page)
         parser.feed(re.search(r"<main.*</main>", text, re.S).group().split('<nav class="turn"')[0])
         sections += parser.found
+    views = 0
+    for number in source.chapter_files():
+        for block in source.view_blocks(number):
+            path = source.recorded(block, number)
+            view.page(number, view.read(path), block.words["title"], SITE / f"view-{path.stem}.html")
+            views += 1
     for name in "style.css", "site.js":
         shutil.copy(HERE / name, SITE)
     shutil.copy(source.node_modules() / "minisearch/dist/umd/index.js", SITE / "minisearch.js")
     (SITE / "search-data.js").write_text(f"const SEARCH_DATA = {json.dumps(sections, ensure_ascii=False)};\n")
-    say(f"  site: {len(found)} pages, {len(decks)} decks, {len(sections)} sections to search: {SITE.relative_to(ROOT)}/index.html")
+    say(f"  site: {len(found)} pages, {len(decks)} decks, {views} runs to step through, {len(sections)} sections to search: {SITE.relative_to(ROOT)}/index.html")
 
 
 def whole():
     """The chapters as one Markdown text; each one's heading has the id ch-NN."""
     parts = []
     for number, path in sorted(source.chapter_files().items()):
-        text = source.expanded(path)
+        text = source.expanded(path, book=True)
         parts.append(re.sub(r"^# (.*)$", rf"# \1 {{#ch-{number:02}}}", text, count=1, flags=re.M))
     return "\n\n".join(parts)
 

@@ -7,7 +7,7 @@ local function page(target)
 	local lab = target:match("labs/(%d%d%-[%w-]+)/README%.md")
 	if lab then return "lab-" .. lab end
 	local deck = target:match("slides/([%w-]+)%.md")
-	if deck then return "slides-" .. deck end
+	if deck then return deck:match("^%d") and "slides-" .. deck or deck end
 	return target:match("^([%w-]+)%.md") or target:match("chapters/([%w-]+)%.md")
 end
 

@@ -107,13 +107,17 @@ def highlighted(file, text):
 
 
 def listing(number, file, **what):
-    """The listing as HTML."""
-    first, last = locate(number, file, **what)
+    """The listing of a symbol or of lines as HTML."""
+    return excerpt(number, file, *locate(number, file, **what))
+
+
+def excerpt(number, file, first, last, mark=True):
+    """Lines of a file as HTML, if mark with what its chapter adds."""
     lines = tree(number)[file].split("\n")[first - 1:last]
     for at, line in enumerate(lines, first):
         if len(line.expandtabs()) > WIDEST:
             die(f"{file}:{at}: {len(line.expandtabs())} columns; a listing has room for {WIDEST}")
-    marked = new_lines(number, file) if number else frozenset()
+    marked = new_lines(number, file) if number and mark else frozenset()
     if all(line in marked for line in range(first, last + 1)):
         marked = frozenset()
     rows = []

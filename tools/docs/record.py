@@ -9,13 +9,13 @@ import subprocess
 
 import chapter as chapters
 from kit import BUILD, ROOT, die
-from docs import source
+from docs import source, view
 from machine import Failure, Machine
 
 
 def runs(number):
     path = source.chapter_files().get(number)
-    return [block for block in source.blocks(path) if block.kind == "run" and "CH" not in block.words] if path else []
+    return [block for block in source.blocks(path) if block.kind in ("run", "view") and "CH" not in block.words] if path else []
 
 
 def session(prompt, lines, outputs):
@@ -76,11 +76,22 @@ def under_gdb(block, number):
     return session(source.PROMPTS["gdb"], lines, parts)
 
 
+def traced(block, number):
+    """A view's events."""
+    data, made = view.record(number, block.text.strip())
+    path = BUILD / f"docs/{number:02}-{block.id}.dat"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    found = view.window(view.events(view.report(path)), **source.window_of(block))
+    view.locate(found, view.guest_file(block.text, made), "/guest/tiny/" in block.text)
+    return view.noted(found)
+
+
 def play(number):
     """{path: what the session looks like now}"""
     blocks = runs(number)
     now = {}
-    hosted = [block for block in blocks if block.words.get("on", "host") == "host"]
+    hosted = [block for block in blocks if block.kind == "run" and block.words.get("on", "host") == "host"]
     if hosted:
         now.update(in_host(number, hosted))
     for block in blocks:
@@ -88,7 +99,9 @@ def play(number):
             now[block.id] = on_workstation(block, number)
         elif block.words.get("on") == "gdb":
             now[block.id] = under_gdb(block, number)
-    return {source.recorded(block, number): now[block.id] for block in blocks}
+        elif block.kind == "view":
+            now[block.id] = traced(block, number)
+    return {source.recorded(block, number): now[block.id] for block in blocks if block.id in now}
 
 
 def record(number):
@@ -102,6 +115,8 @@ def record(number):
 def shape(text, words):
     """(lines in order, lines that count, as a set), with each number made 1. words: of the block: lines that match loose do not
     matter, nor does, with unordered, the order."""
+    if "title" in words:  # a view: the kinds of events
+        return sorted({re.sub(r".*? \d+ \d+ (\w+)(?:.*( step=\w+))?.*", r"\1\2", line) for line in text.split("\n") if line}), set()
     loose = words.get("loose")
     lines = [re.sub(r"\b(0x[0-9a-f]+|[0-9a-f]{12,16}|\d[\d.,]*)\b", "1", " ".join(line.split())) for line in text.split("\n")]
     lines = [line for line in lines if line and not (loose and re.search(loose, line))]

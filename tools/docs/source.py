@@ -7,7 +7,10 @@
 ```{.lab}                                               the exercises of that chapter's lab, from its rubric
 ```{.run #name}                                         commands in that chapter's host and what came, from
                                                         chapters/output/NN-name.txt; empty: the chapter's demo;
-                                                        on=workstation, on=gdb (at=14: of that chapter's system)"""
+                                                        on=workstation, on=gdb (at=14: of that chapter's system)
+```{.view #name title="..." around=REGEX before=20 after=100}
+                                                        a command of which the trace becomes a page to step through: the
+                                                        events around the first that matches, from chapters/output"""
 import functools
 import html
 import re
@@ -23,7 +26,7 @@ from docs import listing
 
 OUTPUT = ROOT / "chapters/output"
 NODE = BUILD / "docs/node_modules"
-BLOCK = re.compile(r"^```+ ?\{\.(listing|figure|run|lab)\b([^\n]*)\}\n(.*?)^```+$", re.S | re.M)
+BLOCK = re.compile(r"^```+ ?\{\.(listing|figure|run|lab|view)\b([^\n]*)\}\n(.*?)^```+$", re.S | re.M)
 PROMPTS = {"host": "host# ", "workstation": "$ ", "gdb": "(gdb) "}
 
 
@@ -43,7 +46,7 @@ def blocks(path):
     """The fenced blocks of a Markdown file that are ours."""
     text = path.read_text()
     found = [parsed(found, path) for found in BLOCK.finditer(text)]
-    heads = re.findall(r"^```+ ?\{\.(?:listing|figure|run|lab)\b.*", text, re.M)
+    heads = re.findall(r"^```+ ?\{\.(?:listing|figure|run|lab|view)\b.*", text, re.M)
     broken = [head for head in heads if not head.endswith("}")]
     if broken or len(heads) != len(found):
         die(f"{path.name}: a block is not as it should be: {(broken or heads)[0][:70]}", "see the head of tools/docs/source.py")
@@ -146,14 +149,40 @@ def run(block, number):
     return '<pre class="run" tabindex="0"><code>{}</code></pre>'.format("\n".join(rows))
 
 
+def view_blocks(number):
+    """The views of a chapter."""
+    path = chapter_files().get(number)
+    return [block for block in blocks(path) if block.kind == "view"] if path else []
+
+
+def window_of(block):
+    """Which events a view shows, as keywords for view.window()."""
+    numbers = {key: int(block.words[key]) for key in ("before", "after") if key in block.words}
+    return {**({"around": block.words["around"]} if "around" in block.words else {}), **numbers}
+
+
+def view_frame(block, number, book):
+    path = recorded(block, number)
+    if not path.exists():
+        die(f"{block.where} {block.id}: no {path.relative_to(ROOT)}", f"make record CH={number} runs it and notes what came")
+    title, count = html.escape(block.words.get("title", "")), len(path.read_text().splitlines())
+    if not title:
+        die(f"{block.where} {block.id}: a view needs a title")
+    if book:
+        return f'<p class="note">On the site, and with <code>make view CH={number}</code>, this run can be stepped through: {title}, {count} events.</p>'
+    page = f"view-{path.stem}.html"
+    return (f'<figure class="frame"><iframe src="{page}" title="{title}" loading="lazy"></iframe><figcaption>{title}: a recorded run of {count} events. '
+            f'<a href="{page}">On a page of its own</a>; <code>make view CH={number}</code> records one of yours.</figcaption></figure>')
+
+
 def lab(number):
     rubric = tomllib.loads(next((ROOT / "labs").glob(f"{number:02}-*/rubric.toml")).read_text())
     rows = "".join(f"<tr><td>{row['id']}</td><td>{html.escape(row['title'])}</td></tr>" for row in rubric["exercise"])
     return f'<table class="lab">{rows}</table>\n<p><code>make start LAB={number:02}</code></p>'
 
 
-def expanded(path, number=None):
-    """A file's Markdown with our blocks made HTML."""
+def expanded(path, number=None, book=False):
+    """A file's Markdown with our blocks made HTML. book: for paper, where nothing moves."""
     number = number_of(path) if number is None else number
     blocks(path)
 
@@ -167,6 +196,8 @@ def expanded(path, number=None):
             text = figure(block)
         elif block.kind == "lab":
             text = lab(state)
+        elif block.kind == "view":
+            text = view_frame(block, state, book)
         else:
             text = run(block, state)
         return f"```{{=html}}\n{text}\n```"

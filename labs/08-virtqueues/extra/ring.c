@@ -38,6 +38,15 @@ void device_broken(struct device *broken, const char *why)
 	(void)why;
 }
 
+void trace_queue(const struct virtqueue *queue, const char *step, u16 index, u16 head, u32 length)
+{
+	(void)queue;
+	(void)step;
+	(void)index;
+	(void)head;
+	(void)length;
+}
+
 void die(enum exit_code code, const char *fmt, ...)
 {
 	va_list args;

@@ -71,7 +71,7 @@ view: $(B)/host-kit/initramfs $(B)/packages-docs ## a page that steps through a 
 diff: ## what a chapter adds: CH=4, STEP=1 for one of its steps
 	tools/chapter.py diff "$(CH)" $(STEP)
 
-test: all stock $(B)/packages-test ## run every test; TESTS=tests/test_tools.py ARGS='-x -k tour' for less
+test: all stock $(B)/packages-docs $(B)/packages-test ## run every test; TESTS=tests/test_tools.py ARGS='-x -k tour' for less
 	$(PYTHON) -m pytest $(TESTS) $(ARGS)
 
 bench: $(B)/host-kit/initramfs ## measure host and guest side by side
@@ -85,9 +85,10 @@ site: $(B)/packages-docs ## the book, the labs and the slides as pages, in build
 site-serve: site ## show them on http://127.0.0.1:8000
 	tools/book serve $(PORT)
 
-book: $(B)/packages-docs ## the book as PDF and EPUB, in build/book
+book: $(B)/packages-docs ## the book as PDF and EPUB, the slides as PDF, in build/book
 	tools/book pdf
 	tools/book epub
+	tools/book slides
 
 record: $(B)/host-kit/initramfs ## run the book's commands again and note what they print: CH=4, default all
 	tools/book record $(CH)

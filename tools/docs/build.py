@@ -12,7 +12,7 @@ from pathlib import Path
 
 import chapter as chapters
 from kit import BUILD, ROOT, say, step, write_if_changed
-from docs import api, source, view
+from docs import api, browser, source, view
 
 HERE = Path(__file__).parent
 SITE = BUILD / "site"
@@ -171,7 +171,16 @@ def slides():
     return made
 
 
+def slides_pdf():
+    """The decks as PDF, in build/book."""
+    BOOK.mkdir(parents=True, exist_ok=True)
+    with browser.browser() as driver:
+        for name in slides():
+            browser.print_deck(driver, SITE / f"slides-{name}.html", BOOK / f"slides-{name}.pdf")
+    return BOOK
+
+
 def deck_page(decks):
     rows = "".join(f"- [{title}](slides-{name}.html){{.deck}}\n" for name, title in decks.items())
     return Page("slides", "Slides", "# Slides\n\nOne deck per chapter, each one file that works without a network. `S` opens the speaker's "
-                "notes, `?` shows the other keys, and `?print-pdf` behind the address prints.\n\n" + rows, "Teaching")
+                "notes, `?` shows the other keys. `make book` prints them, too, as PDF.\n\n" + rows, "Teaching")

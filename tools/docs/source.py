@@ -205,6 +205,7 @@ def expanded(path, number=None, book=False):
 
 
 SLIDE_LINES = 30  # of a listing that a slide has room for
+LARGE_LINES, LARGE_COLUMNS = 14, 80  # of one that is shown larger
 
 
 def deck_slides(path):
@@ -224,7 +225,15 @@ def selected(path):
             die(f"{path.name}: {deck} has no slide {title!r}", f"it has {', '.join(other)}")
         return other[title]
     text = re.sub(r"^@ (\S+): (.*)$", take, text, flags=re.M)
-    for listing in re.findall(r"<figure class=\"listing\">.*?</figure>", text, re.S):
-        if listing.count("data-line") > SLIDE_LINES:
-            die(f"{path.name}: a listing of {listing.count('data-line')} lines", f"a slide has room for {SLIDE_LINES}: use first= and last=")
-    return text
+    return "".join(sized(part, path) for part in re.split(r"^(?=## )", text, flags=re.M))
+
+
+def sized(slide, path):
+    """A slide, its listings as large as they can be."""
+    lines = []
+    for figure in re.findall(r"<figure class=\"listing\">.*?</figure>", slide, re.S):
+        lines += html.unescape(re.sub(r"<figcaption.*</figcaption>|<[^>]*>", "", figure)).strip("\n").split("\n")
+    if len(lines) > SLIDE_LINES:
+        die(f"{path.name}: {len(lines)} lines of listings on a slide", f"it has room for {SLIDE_LINES}: use first= and last=")
+    large = len(lines) <= LARGE_LINES and max(map(len, lines), default=0) <= LARGE_COLUMNS
+    return slide.replace('class="listing"', 'class="listing large"') if large else slide

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Pages, PDF, EPUB and decks out of the Markdown, by pandoc 2.17 or later."""
+import functools
 import html
 import json
 import os
@@ -49,9 +50,18 @@ def page_of(path, name, group):
     return Page(name, title_of(markdown, name), markdown, group)
 
 
+@functools.cache
+def options():
+    """(no highlighting, one complete file) in this pandoc's words: warnings are errors, and old words are warnings."""
+    text = subprocess.run(["pandoc", "--version"], capture_output=True, text=True, check=True).stdout
+    version = tuple(map(int, re.match(r"pandoc\S* (\d+)\.(\d+)", text).groups()))
+    return (["--syntax-highlighting=none"] if version >= (3, 8) else ["--no-highlight"],
+            ["--embed-resources", "--standalone"] if version >= (2, 19) else ["--self-contained"])
+
+
 def pandoc(markdown, *words, to="html5", out=None):
     """Convert; warnings are errors. Return what it writes, unless it goes to a file."""
-    command = ["pandoc", "-f", FROM, "-t", to, "--no-highlight", "--fail-if-warnings", "--lua-filter", HERE / "links.lua", *words]
+    command = ["pandoc", "-f", FROM, "-t", to, *options()[0], "--fail-if-warnings", "--lua-filter", HERE / "links.lua", *words]
     result = subprocess.run([*map(str, command), *(["-o", str(out)] if out else [])], input=markdown, capture_output=True, text=True)
     if result.returncode:
         raise RuntimeError(f"pandoc: {result.stderr.strip()}")
@@ -164,7 +174,7 @@ def slides():
     for path in deck_files():
         text = source.selected(path)
         out = SITE / f"slides-{path.stem}.html"
-        pandoc(text, "-s", "--self-contained", "--slide-level=2", "-V", f"revealjs-url={reveal}", "-V", "theme=white",
+        pandoc(text, "-s", *options()[1], "--slide-level=2", "-V", f"revealjs-url={reveal}", "-V", "theme=white",
                "-V", "transition=none", "-V", "center=false", "-V", "width=1280", "-V", "height=720", "-V", "hash=true",
                "--css", HERE / "slides.css", "-M", "lang=en", to="revealjs", out=out)
         made[path.stem] = title_of(text, re.search(r"^title: (.*)$", text, re.M).group(1))

@@ -115,8 +115,9 @@ def record(number):
 def shape(text, words):
     """(lines in order, lines that count, as a set), with each number made 1. words: of the block: lines that match loose do not
     matter, nor does, with unordered, the order."""
-    if "title" in words:  # a view: the kinds of events
-        return sorted({re.sub(r".*? \d+ \d+ (\w+)(?:.*( step=\w+))?.*", r"\1\2", line) for line in text.split("\n") if line}), set()
+    if "title" in words:  # a view: the kinds of events, without those that matter as little
+        kinds = {re.sub(r".*? \d+ \d+ (\w+)(?:.*( step=\w+))?.*", r"\1\2", line) for line in text.split("\n") if line}
+        return sorted(kind for kind in kinds if not re.fullmatch(words.get("loose", ""), kind)), set()
     loose = words.get("loose")
     lines = [re.sub(r"\b(0x[0-9a-f]+|[0-9a-f]{12,16}|\d[\d.,]*)\b", "1", " ".join(line.split())) for line in text.split("\n")]
     lines = [line for line in lines if line and not (loose and re.search(loose, line))]

@@ -8,7 +8,7 @@
 ```{.run #name}                                         commands in that chapter's host and what came, from
                                                         chapters/output/NN-name.txt; empty: the chapter's demo;
                                                         on=workstation, on=gdb (at=14: of that chapter's system)
-```{.view #name title="..." around=REGEX before=20 after=100}
+```{.view #name title="..." around=REGEX before=20 after=100 loose=REGEX}
                                                         a command of which the trace becomes a page to step through: the
                                                         events around the first that matches, from chapters/output"""
 import functools
@@ -201,7 +201,9 @@ def expanded(path, number=None, book=False):
         else:
             text = run(block, state)
         return f"```{{=html}}\n{text}\n```"
-    return BLOCK.sub(replace, path.read_text())
+    # An id that begins with a digit, as exercises have, is one for pandoc 3, and plain text for 2.
+    text = re.sub(r"^(#+ .*?) \{#(\d[\d.]*)\}$", r'```{=html}\n<a id="\2"></a>\n```\n\n\1', path.read_text(), flags=re.M)
+    return BLOCK.sub(replace, text)
 
 
 SLIDE_LINES = 30  # of a listing that a slide has room for

@@ -42,6 +42,11 @@ def messages(driver):
     return [row["message"] for row in driver.get_log("browser") if row["level"] in ("SEVERE", "WARNING")]
 
 
+def phone(driver):
+    """From now on a screen of 360 by 740."""
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True})
+
+
 # Text
 
 def test_no_link_leads_nowhere(site):
@@ -117,16 +122,16 @@ def test_pdf_and_epub():
 
 def test_pages_without_an_error(site, driver):
     """Guards every page: nothing on the console, nothing from elsewhere, and not wider than a phone."""
-    driver.set_window_size(500, 800)  # the narrowest that Chromium makes
+    phone(driver)
     for page in sorted(site.glob("*.html")):
         if page.name.startswith(("slides-", "view-")):
             continue
         driver.get(page.as_uri())
         assert messages(driver) == [], page.name
-        assert driver.execute_script("return document.documentElement.scrollWidth - innerWidth") <= 0, f"{page.name} is too wide"
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 360, f"{page.name} is too wide"
         loaded = driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
         assert all(name.startswith(("file:", "data:")) for name in loaded), (page.name, loaded)
-    driver.set_window_size(1280, 900)
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_turning_pages(site, driver):
@@ -198,13 +203,13 @@ def test_listings_and_copies(site, driver):
 
 def test_the_menu_of_a_phone(site, driver):
     """Guards the contents on a narrow screen: hidden, and there when asked for."""
-    driver.set_window_size(500, 800)
+    phone(driver)
     driver.get((site / "04-shadow.html").as_uri())
     nav, menu = driver.find_element("id", "nav"), driver.find_element("id", "menu")
     assert not nav.is_displayed()
     menu.click()
     assert nav.is_displayed() and menu.get_attribute("aria-expanded") == "true"
-    driver.set_window_size(1280, 900)
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.parametrize("deck", [path.stem for path in build.deck_files()])

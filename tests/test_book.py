@@ -111,7 +111,7 @@ def test_pdf_and_epub():
     assert check.overfull() == []
     text = subprocess.run(["pdftotext", build.BOOK / "ringlet.pdf", "-"], capture_output=True, text=True, check=True).stdout
     for chapter in chapters.manifest():
-        assert re.search(rf"\f{build.title_of(source.chapter_files()[chapter.number].read_text(), '')}\n", text), chapter
+        assert re.search(rf"\f{chapter.number}. {build.title_of(source.chapter_files()[chapter.number].read_text(), '')}\n", text), chapter
     with zipfile.ZipFile(build.epub()) as epub:
         pages = [epub.read(name).decode() for name in epub.namelist() if name.endswith(".xhtml")]
     assert sum(page.count("<svg") for page in pages) >= len(source.figures())

@@ -45,8 +45,15 @@ def pages():
     return found + [Page(name, title_of(text, name), text, "Reference") for name, text in api.pages()]
 
 
+def numbered(path, book=False):
+    """A chapter's Markdown, its title with its number."""
+    number = source.number_of(path)
+    id = f" {{#ch-{number:02}}}" if book else ""
+    return re.sub(r"^# (.*)$", rf"# {number}. \1{id}", source.expanded(path, book=book), count=1, flags=re.M)
+
+
 def page_of(path, name, group):
-    markdown = source.expanded(path)
+    markdown = numbered(path) if group == "Chapters" else source.expanded(path)
     return Page(name, title_of(markdown, name), markdown, group)
 
 
@@ -138,11 +145,7 @@ def site():
 
 def whole():
     """The chapters as one Markdown text; each one's heading has the id ch-NN."""
-    parts = []
-    for number, path in sorted(source.chapter_files().items()):
-        text = source.expanded(path, book=True)
-        parts.append(re.sub(r"^# (.*)$", rf"# \1 {{#ch-{number:02}}}", text, count=1, flags=re.M))
-    return "\n\n".join(parts)
+    return "\n\n".join(numbered(path, book=True) for _, path in sorted(source.chapter_files().items()))
 
 
 def pdf():

@@ -254,6 +254,7 @@ static void wait_for_interrupt(struct driver *driver)
 	if (poll(&fd, 1, PATIENCE_MS) != 1)
 		die(1, "the driver waits, and nobody wakes it");
 	eventfd_read(interrupts, &count);
+	driver_interrupt(driver);
 	driver_disable_cb(driver);
 }
 

@@ -78,6 +78,11 @@ void *driver_get(struct driver *driver, unsigned int *length)
 	return virtqueue_get_buf(driver->vq, length);
 }
 
+void driver_interrupt(struct driver *driver)
+{
+	vring_interrupt(0, driver->vq);
+}
+
 void driver_disable_cb(struct driver *driver)
 {
 	virtqueue_disable_cb(driver->vq);

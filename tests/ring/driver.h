@@ -26,6 +26,7 @@ int driver_add(struct driver *driver, const struct buffer *out, unsigned int nr_
 	       const struct buffer *in, unsigned int nr_in, void *token);
 void driver_kick(struct driver *driver);
 void *driver_get(struct driver *driver, unsigned int *length);
+void driver_interrupt(struct driver *driver);
 void driver_disable_cb(struct driver *driver);
 bool driver_enable_cb(struct driver *driver);
 bool driver_enable_cb_delayed(struct driver *driver);

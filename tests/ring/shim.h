@@ -20,6 +20,11 @@
 #undef page_to_phys
 #define virt_to_phys(at)	((unsigned long)(at) - (unsigned long)ram_base)
 #define page_to_phys(page)	((dma_addr_t)((unsigned long)(page) - (unsigned long)ram_base))
+#ifdef INTERLEAVE	/* the explorer sees plain and atomic accesses; not __sync_synchronize() */
+void __tsan_atomic_thread_fence(int order);
+#undef virt_mb
+#define virt_mb()		__tsan_atomic_thread_fence(__ATOMIC_SEQ_CST)
+#endif
 #define data_race(expression)	(expression)
 #define MODULE_DESCRIPTION(text)
 

@@ -99,6 +99,30 @@ def test_reference_has_every_comment():
     assert walk.paragraphs[-1].startswith("Return: 0; -EFAULT")
 
 
+def test_transport_page_is_the_header(tmp_path):
+    """Guards the reference of the transport: each field of the header with its place, each hypercall's number, each line of a broken ring."""
+    text = (ROOT / "chapters/transport.md").read_text()
+    fields = {"ringlet_device_page": r"## The page: `struct ringlet_device_page`", "ringlet_device": r"## A device: `struct ringlet_device`",
+              "ringlet_device_queue": r"times `struct ringlet_device_queue` follow", "ringlet_queue": r"### A queue: `struct ringlet_queue`"}
+    header = (ROOT / "include/ringlet/device_page.h").read_text()
+    rows, wanted = [], []
+    for name, head in fields.items():
+        table = text[re.search(head, text).end():].split("\n\n| ", 1)[1].split("\n\n", 1)[0]
+        rows += [(name, *row) for row in re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \|", table, re.M)]
+        body = re.search(rf"^struct {name} {{\n(.*?)^}};", header, re.S | re.M).group(1)
+        wanted += [(name, field) for line in re.findall(r"__u\d+ (.*);", body) for field in line.split(", ")]
+    assert [row[:2] for row in rows] == wanted
+    checks = "".join(f"_Static_assert(offsetof(struct {name}, {field}) == {at} && sizeof(((struct {name} *)0)->{field}) == {size}, \"{name}.{field}\");\n"
+                     for name, field, at, size in rows)
+    (tmp_path / "check.c").write_text(f"#define CHAPTER 14\n#include <stddef.h>\n#include <ringlet/device_page.h>\n{checks}")
+    result = subprocess.run(["gcc", "-fsyntax-only", f"-I{ROOT}/include", tmp_path / "check.c"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    numbers = dict(re.findall(r"#define RINGLET_HC_(DEVICE_\w+|NOTIFY)\s+(\d+)", (ROOT / "include/ringlet/hypercall.h").read_text()))
+    assert {(name, number) for number, name in re.findall(r"^\| (\d+) \| (\w+) \|", text, re.M)} == set(numbers.items())
+    lines = re.findall(r'(?:return|give_up\(vq,) "(.*?)"', (ROOT / "launcher/virtqueue.c").read_text())
+    assert len(lines) > 8 and all(f"| {line} |" in text for line in lines)
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_outputs_are_current(number):
     """Guards what the book says that commands print. Red: change a message of the launcher without `make record`."""

@@ -42,6 +42,7 @@ def pages():
     found += [page_of(path, "lab-" + path.parent.name, "Labs") for path in sorted((ROOT / "labs").glob("*/README.md"))]
     found += [page_of(path, path.stem, "Teaching") for path in sorted((ROOT / "slides").glob("*.md"))
               if not path.name[:2].isdigit() and not path.name.startswith("deck-")]
+    found.append(page_of(ROOT / "chapters/transport.md", "transport", "Reference"))
     return found + [Page(name, title_of(text, name), text, "Reference") for name, text in api.pages()]
 
 

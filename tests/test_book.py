@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import urllib.request
 import zipfile
 
 import pexpect
@@ -140,6 +141,16 @@ def test_pdf_and_epub():
         pages = [epub.read(name).decode() for name in epub.namelist() if name.endswith(".xhtml")]
     assert sum(page.count("<svg") for page in pages) >= len(source.figures())
     assert not any("<iframe" in page for page in pages)
+
+
+def test_site_is_served(site):
+    """Guards `make site-serve`."""
+    with subprocess.Popen([ROOT / "tools/book", "serve", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            with urllib.request.urlopen(server.stdout.readline().split()[0] + "09-notify.html", timeout=30) as page:
+                assert b"<h1" in page.read()
+        finally:
+            server.terminate()
 
 
 # The site in a browser

@@ -18,7 +18,8 @@ TEST_FIELDS = {"score", "max_score", "status", "name", "number", "output", "outp
 
 
 def run(*command, **options):
-    environment = {**os.environ, "KERNEL_BUILD": os.environ.get("KERNEL_BUILD") or str(ROOT / "build/linux")}
+    environment = {**{name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKEFLAGS")},  # of `make test ARGS=…`
+                   "KERNEL_BUILD": os.environ.get("KERNEL_BUILD") or str(ROOT / "build/linux")}
     environment.update(options.pop("env", {}))
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, **options)
 

@@ -40,7 +40,7 @@ def in_host(number, blocks):
     chapter = chapters.manifest()[number]
     replace = chapters.build(chapters.generate(BUILD / f"chapters/{number:02}", number), strict=True)
     lines = {block.id: complete(source.commands(block, number)) for block in blocks}
-    script = "".join(f"echo '@@@'\n{line}\n" for block in blocks for line in lines[block.id])
+    script = "".join(f"status=$?; echo '@@@'; (exit $status)\n{line}\n" for block in blocks for line in lines[block.id])
     output = []
     with Machine(f"exec 2>&1\n{script}echo '@@@'", replace=replace, name=f"record-{number:02}", seconds=300,
                  **{"boot": "", **chapter.options}) as machine:

@@ -285,11 +285,13 @@ def test_slides_that_are_demos():
 def test_demo_for_an_audience():
     """Guards `make demo`: a key for each step; what comes is readable from afar; q leaves, and the machine is gone."""
     with pexpect.spawn("make", ["demo", "CH=2"], cwd=str(ROOT), encoding="utf-8", timeout=200, dimensions=(24, 80)) as demo:
-        demo.expect("chapter 2: .* 1/3")
+        demo.expect("chapter 2: .* 0/3")
         demo.send(" ")
+        demo.expect("1/3")
         demo.expect("hello from ring 1")
         demo.send(" ")
         demo.expect("2/3")
+        demo.expect("it ended with 0")
         demo.send("q")
         demo.expect(pexpect.EOF)
     assert demo.exitstatus == 0
